@@ -1,0 +1,1 @@
+"""The courier of Callboard: the sweep, webhook delivery, system jobs."""

@@ -1,0 +1,5 @@
+"""``python -m callboard_courier`` becomes the worker's Celery process."""
+
+from callboard_courier.main import worker
+
+worker.main()

@@ -1,0 +1,86 @@
+"""The sweep: once a second, in one place at a time, everything that time brings about.
+
+What was scheduled or backs off becomes due, lapsed leases are released, deadlines expire jobs, dependents are
+told, ended jobs past their retention are forgotten with their files, and unheard queues are rung for.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import structlog
+
+from callboard_shared.access import new_secret
+from callboard_shared.bell import Bell
+from callboard_shared.errors import LedgerError
+from callboard_shared.files import Files, local_store
+from callboard_shared.jobs import QUEUES
+from callboard_shared.ledger import Ledger, Swept, filing, upkeep, verbs
+from callboard_shared.ledger.dependencies import register_again, settle_row
+
+log = structlog.get_logger(__name__)
+
+EVERY_S = 1.0
+_LOCK_MS = 5_000
+
+
+class Sweep:
+    """A thread that sweeps while it holds the lock; any number of couriers may run one."""
+
+    def __init__(self, ledger: Ledger, bell: Bell, files: Files) -> None:
+        self._ledger, self._bell, self._files = ledger, bell, files
+        self._name = new_secret()[:12]
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(5)
+
+    def _run(self) -> None:
+        while not self._stop.wait(EVERY_S):
+            try:
+                if self._ledger.run(upkeep.hold_sweep_lock(self._name, _LOCK_MS)):
+                    self.pass_over()
+            except LedgerError as error:
+                log.warning("sweep.ledger_away", reason=error.problem_code)
+            except Exception:
+                log.exception("sweep.failed")  # the next pass comes in a second; a sweep that ends is worse
+
+    def pass_over(self) -> None:
+        """One pass over all queues."""
+        swept = self._ledger.run_many([verbs.sweep(queue) for queue in QUEUES])
+        for queue, result in zip(QUEUES, swept, strict=True):
+            if isinstance(result, LedgerError):
+                raise result
+            self._follow_up(queue, result)
+        for record in self._ledger.run(filing.expired_files()):
+            self._remove_file(record.id)
+
+    def _follow_up(self, queue: str, swept: Swept) -> None:
+        ring = {queue} if swept.ring else set()
+        for row in swept.settle:
+            dependent_queue, needed = settle_row(self._ledger, queue, row)
+            ring |= {dependent_queue} if needed else set()
+        for job_id in swept.blocked:
+            if register_again(self._ledger, QUEUES, job_id, queue):
+                ring.add(queue)
+        for name in ring:
+            self._bell.ring(name)
+        for file_id in swept.files:
+            self._remove_file(file_id)
+        if swept.lapsed or swept.expired:
+            log.info("sweep.passed", queue=queue, lapsed=swept.lapsed, expired=swept.expired)
+
+    def _remove_file(self, file_id: str) -> None:
+        record = self._ledger.run(filing.get_file(file_id))
+        self._files.delete(file_id)
+        if record is not None:
+            self._ledger.run(filing.delete_file(file_id, record.owner))
+
+
+def sweep() -> Sweep:
+    return Sweep(Ledger(), Bell(), Files(local_store()))

@@ -1,0 +1,1 @@
+"""The LLM and speech worker of Callboard."""

@@ -1,0 +1,5 @@
+"""``python -m callboard_llm`` becomes the worker's Celery process."""
+
+from callboard_llm.main import worker
+
+worker.main()

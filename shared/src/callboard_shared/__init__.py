@@ -1,0 +1,1 @@
+"""What every part of Callboard shares: job types, ledger, worker runtime."""

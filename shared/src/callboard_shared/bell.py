@@ -1,0 +1,80 @@
+"""The bell: the only place that sends a Celery message. It says "there is work on queue Q" and carries no job."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import structlog
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from callboard_shared.settings import BrokerSettings, LedgerSettings
+
+log = structlog.get_logger(__name__)
+
+TASK = "callboard.answer"
+
+
+def celery_app(name: str, broker: BrokerSettings | None = None) -> Celery:
+    """A Celery application as Callboard wants it; the reasons are in docs/reliability.md."""
+    url = (broker or BrokerSettings()).broker_url or LedgerSettings().redis_url
+    app = Celery(name, broker=url.get_secret_value())
+    app.conf.update(
+        accept_content=["json"],
+        task_serializer="json",
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        task_default_delivery_mode="transient",
+        worker_prefetch_multiplier=1,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_send_task_events=False,
+        worker_enable_remote_control=True,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_pool_limit=4,
+        broker_transport_options={
+            "socket_keepalive": True,
+            "health_check_interval": 30,
+            "socket_timeout": 30,
+            "socket_connect_timeout": 2,
+            # A bell that is redelivered finds nothing to do; this only keeps stale ones from piling up.
+            "visibility_timeout": 3600,
+        },
+    )
+    return app
+
+
+class Bell:
+    """Rings for queues. A bell that cannot be rung is not an error: the sweep rings it again."""
+
+    def __init__(self, app: Celery | None = None) -> None:
+        self._app = app or celery_app("callboard-bell")
+
+    def ring(self, queue: str) -> None:
+        try:
+            # expires: nobody needs a bell that nobody answered for a minute; there are newer ones
+            self._app.send_task(TASK, args=(queue,), queue=queue, expires=60, retry=False, ignore_result=True)
+        except (OperationalError, OSError) as error:
+            log.warning("bell.not_rung", queue=queue, reason=type(error).__name__)
+
+
+class AsyncBell:
+    """The same off the event loop, on a thread of its own."""
+
+    def __init__(self, bell: Bell | None = None) -> None:
+        self._bell = bell or Bell()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="bell")
+
+    async def ring(self, queue: str) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._bell.ring, queue)
+
+    def ring_soon(self, queue: str) -> None:
+        """Ring without waiting for it."""
+        self._thread.submit(self._bell.ring, queue)
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=False, cancel_futures=True)

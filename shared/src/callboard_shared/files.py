@@ -1,0 +1,410 @@
+"""The object store: contents by file id, in a local folder by default, behind one small interface.
+
+    Files / AsyncFiles      what workers / the gateway use: store a content, read it, remove it
+        └── ObjectStore     the interface: begin, open, delete
+              └── LocalStore    a folder that gateway and workers share
+
+A content is written to a partial file, synced and renamed, so that it is there whole or not at all. Its
+*record* (``FileRecord``) belongs to the ledger; what is stored here has no effect until it is put there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import errno
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Protocol, Self
+
+from pydantic import Field
+
+from callboard_shared.errors import CallboardError, NotFound, TooLarge
+from callboard_shared.ids import is_id, new_id
+from callboard_shared.media_types import Sniffer
+from callboard_shared.settings import FileSettings, Settings
+
+READ_BYTES = 256 * 1024
+WRITE_BYTES = 1024 * 1024
+MAX_NAME_BYTES = 255
+
+
+class UploadSettings(Settings):
+    """What may be stored."""
+
+    max_file_bytes: int = Field(default=2 * 1024**3, gt=0, description="Largest file that may be uploaded.")
+
+
+class StorageFull(CallboardError):
+    """The disk of the object store has no room; nothing was stored. Free some, or delete files."""
+
+    code = "storage-full"
+    title = "The object store is full"
+    status = 507
+    retryable = True
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """What the ledger knows of a file. Times are milliseconds since 1970; ``owner`` is an API key's id."""
+
+    id: str
+    owner: str
+    name: str
+    media_type: str
+    bytes: int
+    sha256: str
+    purpose: str | None
+    created_ms: int
+    expires_ms: int | None = None
+    job_id: str | None = None
+
+    def to_json(self) -> builtins.bytes:
+        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_json(cls, data: builtins.bytes | str) -> FileRecord:
+        return cls(**json.loads(data))
+
+    @property
+    def url(self) -> str:
+        return f"/v1/files/{self.id}/content"
+
+    def view(self) -> dict[str, Any]:
+        """The API's file object."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "media_type": self.media_type,
+            "bytes": self.bytes,
+            "sha256": self.sha256,
+            "purpose": self.purpose,
+            "created_at": _rfc3339(self.created_ms),
+            "expires_at": _rfc3339(self.expires_ms),
+            "url": self.url,
+        }
+
+    def reference(self) -> dict[str, Any]:
+        """How a job's output names the file."""
+        return {
+            "file_id": self.id,
+            "media_type": self.media_type,
+            "bytes": self.bytes,
+            "sha256": self.sha256,
+            "url": self.url,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What was counted while a content was written."""
+
+    bytes: int
+    sha256: str
+
+
+class Upload(Protocol):
+    """A content on its way into the store. Leaving the ``with`` block without ``commit`` discards it."""
+
+    def write(self, chunk: bytes) -> None: ...
+    def commit(self) -> Stored: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class ObjectStore(Protocol):
+    """Contents by file id. ``open`` raises ``NotFound`` where there is none."""
+
+    def begin(self, file_id: str, limit: int | None = None) -> Upload:
+        """Start writing; more than ``limit`` bytes raise ``TooLarge``, a full disk ``StorageFull``."""
+
+    def open(self, file_id: str) -> BinaryIO: ...
+
+    def delete(self, file_id: str) -> bool:
+        """Whether there was something to delete."""
+
+
+class LocalStore:
+    """A folder; contents lie under the last two characters of their id, the random part of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def begin(self, file_id: str, limit: int | None = None) -> LocalUpload:
+        return LocalUpload(self.path(file_id), limit)
+
+    def open(self, file_id: str) -> BinaryIO:
+        try:
+            return self.path(file_id).open("rb")
+        except FileNotFoundError:
+            raise NotFound(f"There is no content of {file_id}.") from None
+
+    def delete(self, file_id: str) -> bool:
+        try:
+            self.path(file_id).unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def path(self, file_id: str) -> Path:
+        """Where the content lies or would lie; only ids name one, so no name of a user's becomes a path."""
+        if not is_id(file_id, "file"):
+            raise NotFound(f"There is no file {file_id[:40]!r}.")
+        return self.folder / file_id[-2:] / file_id
+
+    def remove_partials(self, older_than_s: float = 86_400) -> int:
+        """Remove what uploads that were killed have left; returns how many."""
+        removed = 0
+        for partial in self.folder.glob("*/*.partial"):
+            try:
+                if time.time() - partial.stat().st_mtime > older_than_s:
+                    partial.unlink()
+                    removed += 1
+            except FileNotFoundError:
+                continue  # its upload ended in between
+        return removed
+
+
+class LocalUpload:
+    """Writes beside the final place and renames; see ``Upload``."""
+
+    def __init__(self, path: Path, limit: int | None) -> None:
+        self._path, self._limit = path, limit
+        self._partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+        self._digest = hashlib.sha256()
+        self._size = 0
+        self._file: BinaryIO | None = None
+
+    def __enter__(self) -> Self:
+        self._partial.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self._partial.open("xb", buffering=0)
+        return self
+
+    def write(self, chunk: bytes) -> None:
+        if self._file is None:
+            raise ValueError("the upload is not open")
+        if self._limit is not None and self._size + len(chunk) > self._limit:
+            raise TooLarge(f"A file may have at most {self._limit:,} bytes.")
+        self._size += len(chunk)
+        self._digest.update(chunk)
+        rest = memoryview(chunk)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            raise _full_or(error) from error
+
+    def commit(self) -> Stored:
+        if self._file is None:
+            raise ValueError("the upload is not open")
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise _full_or(error) from error
+        self._file.close()
+        self._file = None
+        self._partial.rename(self._path)
+        _sync_folder(self._path.parent)
+        return Stored(self._size, self._digest.hexdigest())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+            self._partial.unlink(missing_ok=True)
+
+
+class Draft:
+    """A file being written: counts, hashes and sniffs; ``finish`` gives its record."""
+
+    def __init__(self, upload: Upload, record: FileRecord) -> None:
+        self._upload, self._record, self._sniffer = upload, record, Sniffer()
+
+    def write(self, chunk: bytes) -> None:
+        self._upload.write(chunk)
+        self._sniffer.feed(chunk)
+
+    def finish(self, media_type: str | None = None, **changes: Any) -> FileRecord:
+        """Commit; ``media_type`` overrides what the bytes say, ``changes`` other fields of the record."""
+        stored = self._upload.commit()
+        record = replace(self._record, bytes=stored.bytes, sha256=stored.sha256, **changes)
+        return replace(record, media_type=media_type or self._sniffer.media_type(record.name))
+
+    def __enter__(self) -> Self:
+        self._upload.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._upload.__exit__(kind, error, trace)
+
+
+class Files:
+    """The object store for workers: blocking, contents from memory or in pieces."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self.store = store
+
+    def draft(
+        self,
+        owner: str,
+        name: str,
+        *,
+        purpose: str | None = None,
+        job_id: str | None = None,
+        expires_ms: int | None = None,
+        limit: int | None = None,
+    ) -> Draft:
+        """A new file to write in a ``with`` block; discarded unless ``finish`` is called."""
+        file_id = new_id("file")
+        now_ms = time.time_ns() // 1_000_000
+        record = FileRecord(file_id, owner, clean_name(name), "", 0, "", purpose, now_ms, expires_ms, job_id)
+        return Draft(self.store.begin(file_id, limit), record)
+
+    def put_bytes(
+        self, owner: str, name: str, data: bytes, media_type: str | None = None, **fields: Any
+    ) -> FileRecord:
+        """Store ``data``; ``fields`` as of ``draft``. The record is the caller's to put into the ledger."""
+        return self.put_stream(owner, name, [data], media_type, **fields)
+
+    def put_stream(
+        self, owner: str, name: str, chunks: Iterable[bytes], media_type: str | None = None, **fields: Any
+    ) -> FileRecord:
+        with self.draft(owner, name, **fields) as draft:
+            for chunk in chunks:
+                draft.write(chunk)
+            return draft.finish(media_type)
+
+    def get_bytes(self, file_id: str) -> bytes:
+        with self.store.open(file_id) as content:
+            return content.read()
+
+    def open(self, file_id: str) -> BinaryIO:
+        return self.store.open(file_id)
+
+    def read(self, file_id: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """The bytes from ``start``, at most ``length`` of them, in pieces of 256 KiB."""
+        with self.store.open(file_id) as content:
+            content.seek(start)
+            while piece := content.read(READ_BYTES if length is None else min(READ_BYTES, length)):
+                yield piece
+                if length is not None:
+                    length -= len(piece)
+
+    def delete(self, file_id: str) -> bool:
+        return self.store.delete(file_id)
+
+
+class AsyncFiles:
+    """The object store for the gateway: every touch of the disk happens in a thread."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self.files = Files(store)
+
+    async def put(self, owner: str, name: str, chunks: AsyncIterator[bytes], **fields: Any) -> FileRecord:
+        """Store what arrives, in writes of about 1 MiB; ``fields`` as of ``Files.draft``."""
+        async with self.draft(owner, name, **fields) as draft:
+            async for chunk in chunks:
+                await draft.write(chunk)
+            return await draft.finish()
+
+    def draft(self, owner: str, name: str, **fields: Any) -> AsyncDraft:
+        return AsyncDraft(self.files.draft(owner, name, **fields))
+
+    async def read(self, file_id: str, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        content = await asyncio.to_thread(self.files.store.open, file_id)
+        try:
+            await asyncio.to_thread(content.seek, start)
+            while length is None or length > 0:
+                size = READ_BYTES if length is None else min(READ_BYTES, length)
+                if not (piece := await asyncio.to_thread(content.read, size)):
+                    return
+                yield piece
+                if length is not None:
+                    length -= len(piece)
+        finally:
+            content.close()
+
+    async def delete(self, file_id: str) -> bool:
+        return await asyncio.to_thread(self.files.store.delete, file_id)
+
+
+class AsyncDraft:
+    """``Draft`` with its writes gathered, so that small chunks do not each cost a change of threads."""
+
+    def __init__(self, draft: Draft) -> None:
+        self._draft, self._waiting = draft, bytearray()
+
+    async def write(self, chunk: bytes) -> None:
+        self._waiting += chunk
+        if len(self._waiting) >= WRITE_BYTES:
+            await self._flush()
+
+    async def finish(self, **changes: Any) -> FileRecord:
+        await self._flush()
+        return await asyncio.to_thread(self._draft.finish, **changes)
+
+    async def _flush(self) -> None:
+        chunk, self._waiting = bytes(self._waiting), bytearray()
+        await asyncio.to_thread(self._draft.write, chunk)
+
+    async def __aenter__(self) -> Self:
+        await asyncio.to_thread(self._draft.__enter__)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.shield(asyncio.to_thread(self._draft.__exit__, kind, error, trace))
+
+
+def local_store(settings: FileSettings | None = None) -> LocalStore:
+    """The store that the settings name."""
+    return LocalStore((settings or FileSettings()).files_path)
+
+
+def clean_name(name: str) -> str:
+    """A name that is safe to show and to save under: no folders, no control characters, ≤ 255 bytes."""
+    name = re.split(r"[/\\]", name)[-1]
+    name = "".join(c for c in name if c.isprintable()).strip().strip(".").strip()
+    stem, dot, suffix = name.rpartition(".")
+    if len(name.encode("utf-8", "ignore")) > MAX_NAME_BYTES and dot and len(suffix) <= 16:
+        return _cut(stem, MAX_NAME_BYTES - len(suffix.encode()) - 1) + dot + suffix
+    return _cut(name, MAX_NAME_BYTES) or "file"
+
+
+def _cut(text: str, size: int) -> str:
+    return text.encode("utf-8", "ignore")[:size].decode("utf-8", "ignore")
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _full_or(error: OSError) -> Exception:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageFull("The object store has no room for the file; delete some, or give it more room.")
+    return error
+
+
+def _rfc3339(ms: int | None) -> str | None:
+    if ms is None:
+        return None
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,121 @@
+"""What a job type is: declared once, used for validation, routing, dispatch, docs, forms and the CLI."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Input(BaseModel):
+    """Base of inputs: unknown fields, NaN and silent conversions are refused."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True, protected_namespaces=())
+
+
+class Output(BaseModel):
+    """Base of outputs; dumped without the fields that are ``None``."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+I = TypeVar("I", bound=Input)  # noqa: E741
+O = TypeVar("O", bound=Output)  # noqa: E741
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Which waiting jobs may run together in one call of the handler.
+
+    max_jobs: at most so many; by: input fields that must be equal; weigh: the cost of one input in
+    units of one's choice (texts, tokens, pixels); max_weight: at most so much cost together (a single
+    job may exceed it).
+    """
+
+    max_jobs: int
+    by: tuple[str, ...] = ()
+    weigh: Callable[[Any], int] | None = None
+    max_weight: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Defaults of a submitted job: seconds for one attempt, attempts, and seconds an ended job is kept."""
+
+    timeout_s: float = 300
+    max_attempts: int = 3
+    retention_s: int = 604_800
+
+
+@dataclass(frozen=True, slots=True)
+class JobType(Generic[I, O]):
+    name: str
+    queue: str
+    input: type[I]
+    output: type[O]
+    summary: str
+    example: Mapping[str, Any]
+    batch: Batch | None = None
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        self.input.model_validate_json(json.dumps(self.example))  # an example that does not run is a defect
+        for name in self.batch.by if self.batch else ():
+            if name not in self.input.model_fields:
+                raise TypeError(f"{self.name}: batch.by names {name!r}, which the input does not have")
+
+    def batch_key(self, value: I) -> str:
+        """Jobs of a queue with the same key may share a batch."""
+        if self.batch is None or not self.batch.by:
+            return self.name
+        return "|".join([self.name, *(str(getattr(value, name)) for name in self.batch.by)])
+
+    def weight(self, value: I) -> int:
+        return self.batch.weigh(value) if self.batch and self.batch.weigh else 1
+
+    def describe(self) -> dict[str, Any]:
+        """The entry of ``GET /v1/job-types``."""
+        batch = self.batch
+        return {
+            "name": self.name,
+            "queue": self.queue,
+            "summary": self.summary,
+            "input_schema": self.input.model_json_schema(),
+            "output_schema": self.output.model_json_schema(mode="serialization"),
+            "example": dict(self.example),
+            "batch": {"max_jobs": batch.max_jobs, "by": list(batch.by), "max_weight": batch.max_weight}
+            if batch
+            else None,
+            "limits": {
+                "timeout_s": self.limits.timeout_s,
+                "max_attempts": self.limits.max_attempts,
+                "retention_s": self.limits.retention_s,
+            },
+        }
+
+
+class Catalogue:
+    """The job types by name, in order of declaration."""
+
+    def __init__(self, *types: JobType[Any, Any]) -> None:
+        self._types: dict[str, JobType[Any, Any]] = {}
+        for job_type in types:
+            if job_type.name in self._types:
+                raise TypeError(f"job type {job_type.name} is declared twice")
+            self._types[job_type.name] = job_type
+
+    def __iter__(self) -> Iterator[JobType[Any, Any]]:
+        return iter(self._types.values())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._types
+
+    def get(self, name: str) -> JobType[Any, Any] | None:
+        return self._types.get(name)
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._types)

@@ -1,0 +1,215 @@
+"""How a verb reaches Redis: ``Call`` says what to send and how to read the answer; two clients run calls.
+
+``Ledger`` blocks (worker processes), ``AsyncLedger`` does not (gateway, concurrent workers). Both turn what
+goes wrong on the way into ``LedgerUnavailable`` or ``LedgerFull``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Generic, TypeVar
+
+import redis
+import redis.asyncio
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    BusyLoadingError,
+    ConnectionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    TimeoutError,
+)
+from redis.retry import Retry
+
+from callboard_shared.errors import LedgerError, LedgerFull, LedgerUnavailable
+from callboard_shared.ledger.keys import lua_prelude
+from callboard_shared.settings import LedgerSettings
+
+T = TypeVar("T")
+
+_REFUSES_WHEN_FULL = frozenset({"submit"})
+"""Only new jobs are refused when memory is short; what was accepted must be able to end."""
+
+_FREE_STANDING = frozenset({"access", "file", "lock", "reserve"})
+"""Scripts that are not about the jobs of a queue, and take their own keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    name: str
+    source: bytes
+    sha: str
+
+
+@cache
+def script(name: str) -> Script:
+    folder = files(__package__) / "scripts"
+    head = "#!lua\n" if name in _REFUSES_WHEN_FULL else "#!lua flags=allow-oom\n"
+    library = "" if name in _FREE_STANDING else lua_prelude() + (folder / "lib.lua").read_text("utf-8")
+    source = (head + library + (folder / f"{name}.lua").read_text("utf-8")).encode()
+    return Script(name, source, hashlib.sha1(source, usedforsecurity=False).hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One command to the ledger and how its answer reads. ``script`` is set when the command runs one."""
+
+    command: tuple[Any, ...]
+    parse: Callable[[Any], T]
+    script: Script | None = None
+
+
+def lua(name: str, keys: Sequence[str], args: Sequence[Any], parse: Callable[[Any], T]) -> Call[T]:
+    run = script(name)
+    return Call(("EVALSHA", run.sha, len(keys), *keys, *args), parse, run)
+
+
+@contextmanager
+def ledger_errors() -> Iterator[None]:
+    """Redis' errors as the ledger's."""
+    try:
+        yield
+    except OutOfMemoryError as error:
+        raise LedgerFull(
+            "The ledger has no memory left for new jobs. Try again when some have ended, or give Redis more "
+            "(maxmemory).",
+            retry_after_s=5,
+        ) from error
+    except (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OSError) as error:
+        raise LedgerUnavailable(
+            "The ledger (Redis) does not answer; nothing was accepted. Try again in a moment.",
+            retry_after_s=2,
+        ) from error
+
+
+def _options(settings: LedgerSettings) -> dict[str, Any]:
+    return {
+        "socket_timeout": settings.redis_timeout_s,
+        "socket_connect_timeout": min(1.0, settings.redis_timeout_s),
+        "socket_keepalive": True,
+        "health_check_interval": 30,
+    }
+
+
+def _as_script(call: Call[Any]) -> tuple[Any, ...]:
+    """The same call with its source, for a Redis that does not know the script (fresh, or flushed)."""
+    assert call.script is not None
+    return ("EVAL", call.script.source, *call.command[2:])
+
+
+class Ledger:
+    """The blocking client. Safe to share between threads; must not be used across a fork."""
+
+    def __init__(self, settings: LedgerSettings | None = None) -> None:
+        settings = settings or LedgerSettings()
+        self._redis = redis.Redis.from_url(
+            settings.redis_url.get_secret_value(), retry=Retry(NoBackoff(), 1), **_options(settings)
+        )
+
+    def run(self, call: Call[T]) -> T:
+        """Run one call. Raises LedgerUnavailable or LedgerFull."""
+        with ledger_errors():
+            try:
+                reply = self._redis.execute_command(*call.command)
+            except NoScriptError:
+                reply = self._redis.execute_command(*_as_script(call))
+        return call.parse(reply)
+
+    def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        """Run calls in one round trip; an answer may be a LedgerError, which is returned, not raised."""
+        with ledger_errors():
+            pipeline = self._redis.pipeline(transaction=False)
+            for call in calls:
+                pipeline.execute_command(*call.command)
+            replies = pipeline.execute(raise_on_error=False)
+        return [
+            self.run(call) if isinstance(reply, NoScriptError) else _read(call, reply)
+            for call, reply in zip(calls, replies, strict=True)
+        ]
+
+    def wait_any(self, lists: Sequence[str], timeout_s: float) -> bytes | None:
+        """Wait for an item of one of these lists; None after ``timeout_s`` seconds."""
+        with ledger_errors():
+            connection = self._redis.connection_pool.get_connection()
+            try:
+                connection.send_command("BLPOP", *lists, timeout_s)
+                reply = connection.read_response(timeout=timeout_s + 2)
+            except (ConnectionError, TimeoutError):
+                connection.disconnect()
+                raise
+            finally:
+                self._redis.connection_pool.release(connection)
+        return bytes(reply[1]) if reply else None
+
+    def close(self) -> None:
+        self._redis.close()
+
+
+class AsyncLedger:
+    """The client that does not block; belongs to one event loop."""
+
+    def __init__(self, settings: LedgerSettings | None = None, *, max_connections: int = 64) -> None:
+        self.settings = settings or LedgerSettings()
+        self.redis = redis.asyncio.Redis.from_url(
+            self.settings.redis_url.get_secret_value(),
+            retry=redis.asyncio.retry.Retry(NoBackoff(), 1),
+            max_connections=max_connections,
+            **_options(self.settings),
+        )
+
+    async def run(self, call: Call[T]) -> T:
+        """Run one call. Raises LedgerUnavailable or LedgerFull."""
+        with ledger_errors():
+            try:
+                reply = await self.redis.execute_command(*call.command)
+            except NoScriptError:
+                reply = await self.redis.execute_command(*_as_script(call))
+        return call.parse(reply)
+
+    async def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        """Run calls in one round trip; an answer may be a LedgerError, which is returned, not raised."""
+        with ledger_errors():
+            pipeline = self.redis.pipeline(transaction=False)
+            for call in calls:
+                pipeline.execute_command(*call.command)
+            replies = await pipeline.execute(raise_on_error=False)
+        return [
+            await self.run(call) if isinstance(reply, NoScriptError) else _read(call, reply)
+            for call, reply in zip(calls, replies, strict=True)
+        ]
+
+    async def wait_any(self, lists: Sequence[str], timeout_s: float) -> bytes | None:
+        """Wait for an item of one of these lists; None after ``timeout_s`` seconds. May be canceled."""
+        with ledger_errors():
+            pool = self.redis.connection_pool
+            connection = await pool.get_connection()
+            answered = False
+            try:
+                await connection.send_command("BLPOP", *lists, timeout_s)
+                reply = await connection.read_response(timeout=timeout_s + 2)
+                answered = True
+            finally:
+                if not answered:  # an answer may still come: the connection must not be used again
+                    await asyncio.shield(connection.disconnect(nowait=True))
+                await asyncio.shield(pool.release(connection))
+        return bytes(reply[1]) if reply else None
+
+    async def close(self) -> None:
+        await self.redis.aclose()
+
+
+def _read(call: Call[T], reply: Any) -> T | LedgerError:
+    if isinstance(reply, Exception):
+        try:
+            with ledger_errors():
+                raise reply
+        except LedgerError as error:
+            return error
+    return call.parse(reply)

@@ -1,0 +1,85 @@
+-- ARGV: runner busy_ms(of the whole batch), then per job:
+--       id attempt outcome output error usage(JSON) tokens characters files delay_ms
+-- outcome: succeeded | failed | canceled | retry | release. "retry" ends the job when no attempt is left;
+-- "release" hands it back and gives the attempt back too.
+-- Returns per job "committed", or "stale" when the claim was no longer this runner's: then nothing changed.
+local STRIDE = 10
+local runner, busy_ms = ARGV[1], tonumber(ARGV[2])
+local jobs, reply, figures, sample, done = (#ARGV - 2) / STRIDE, {}, {}, {}, 0
+local released = false
+
+local function back_off(id, job, error, delay_ms)
+  call("ZREM", K.lease, id)
+  call("HSET", K.job .. id, "status", "scheduled", "due", int(NOW + delay_ms), "error", error)
+  call("HDEL", K.job .. id, "worker", "progress")
+  call("ZADD", K.due, NOW + delay_ms, id)
+  count_waiting(job.owner, 1)
+  emit(id, "log", '{"level":"warning","message":"attempt ' .. job.attempt .. ' failed and will be tried again"}')
+  emit_status(id, "scheduled", job.attempt)
+  notify(id, job.watch)
+end
+
+local function commit(id, job, at)
+  local outcome, fields = ARGV[at + 2], { "usage", ARGV[at + 5] }
+  if outcome == "retry" then outcome = "failed" end
+  if job.status == "canceling" and outcome == "failed" then outcome = "canceled" end
+  if outcome == "succeeded" then
+    call("SET", K.output .. id, ARGV[at + 3])
+    call("HDEL", K.job .. id, "error")
+  elseif ARGV[at + 4] ~= "" then
+    fields[3], fields[4] = "error", ARGV[at + 4]
+  end
+  if ARGV[at + 8] ~= "" then
+    fields[#fields + 1] = "files"
+    fields[#fields + 1] = ARGV[at + 8]
+  end
+  call("ZREM", K.lease, id)
+  local add = end_job(id, outcome, job, fields, figures)
+  local run_ms = math.max(0, NOW - tonumber(job.claimed))
+  add("run_ms", run_ms)
+  if ARGV[at + 6] ~= "0" then add("tokens", tonumber(ARGV[at + 6])) end
+  if ARGV[at + 7] ~= "0" then add("characters", tonumber(ARGV[at + 7])) end
+  if outcome == "succeeded" then
+    local s = sample[job.type] or { 0, 0 }
+    sample[job.type] = { s[1] + run_ms, s[2] + 1 }
+  end
+  done = done + 1
+end
+
+for n = 0, jobs - 1 do
+  local at = 3 + n * STRIDE
+  local id, attempt, outcome = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local job = load_job(id)
+  local active = job and (job.status == "running" or job.status == "canceling")
+  if not job or job.attempt ~= attempt or job.worker ~= runner or not (active or TERMINAL[job.status]) then
+    call("HINCRBY", K.stats, "stale", 1)
+    reply[#reply + 1] = "stale"
+  elseif not active then
+    reply[#reply + 1] = "committed" -- the same runner and attempt: an answer that was lost on the way
+  else
+    if outcome == "retry" and job.status == "running" and tonumber(attempt) < tonumber(job.max_attempts) then
+      back_off(id, job, ARGV[at + 4], tonumber(ARGV[at + 9]))
+    elseif outcome == "release" and job.status == "running" then
+      back_to_line(id, job, int(tonumber(attempt) - 1))
+      released = true
+    elseif outcome == "release" then
+      call("ZREM", K.lease, id)
+      end_job(id, "canceled", job, {}, figures)
+    else
+      commit(id, job, at)
+    end
+    reply[#reply + 1] = "committed"
+  end
+end
+
+write_usage(figures)
+if done > 0 then
+  call("HINCRBY", K.stats, "done", done)
+  local old = call("HGET", K.stats, "occupancy")
+  call("HSET", K.stats, "occupancy", mean(old, busy_ms / done))
+  for job_type, s in pairs(sample) do
+    old = call("HGET", K.stats, "run:" .. job_type)
+    call("HSET", K.stats, "run:" .. job_type, mean(old, s[1] / s[2]))
+  end
+end
+return { released and call_for_hands() or 0, reply }

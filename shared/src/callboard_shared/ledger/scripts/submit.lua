@@ -1,0 +1,74 @@
+-- ARGV: max_waiting, then per job: id owner type priority run_at expires_in timeout max_attempts
+--       retention batch weight hook watch dependencies("a b c") spec   (run_at, expires_in: ms or "")
+-- Returns {ring, online workers, {id status created position eta}…}; status "limit" accepts nothing.
+local STRIDE = 15
+local max_waiting = tonumber(ARGV[1])
+local jobs = (#ARGV - 1) / STRIDE
+local sequence = call("HINCRBY", K.stats, "sequence", jobs) - jobs
+local online = call("ZCOUNT", K.workers, NOW, "+inf")
+local reply, added, place, fresh = { 0, online }, {}, {}, 0
+
+for n = 0, jobs - 1 do
+  local at = 2 + n * STRIDE
+  local id, owner, job_type, priority = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  local run_at, expires_in, dependencies = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5]), ARGV[at + 13]
+  local key = K.job .. id
+  local known = call("HMGET", key, "status", "created")
+  if known[1] then
+    reply[#reply + 1] = { id, known[1], known[2], position(id, owner, priority), false, 1 }
+  else
+    added[owner] = added[owner] or { tonumber(call("HGET", K.waiting, owner) or "0"), 0 }
+    if max_waiting > 0 and added[owner][1] + added[owner][2] >= max_waiting then
+      reply[#reply + 1] = { id, "limit", 0, false, false, 0 }
+    else
+      added[owner][2] = added[owner][2] + 1
+      sequence = sequence + 1
+      local status = "queued"
+      if dependencies ~= "" then status = "blocked" elseif run_at and run_at > NOW then status = "scheduled" end
+      local fields = { "status", status, "type", job_type, "owner", owner, "priority", priority,
+        "sequence", int(sequence), "attempt", "0", "max_attempts", ARGV[at + 7], "timeout", ARGV[at + 6],
+        "retention", ARGV[at + 8], "created", int(NOW) }
+      local function set(name, value)
+        fields[#fields + 1] = name
+        fields[#fields + 1] = value
+      end
+      if ARGV[at + 9] ~= job_type then set("batch", ARGV[at + 9]) end
+      if ARGV[at + 10] ~= "1" then set("weight", ARGV[at + 10]) end
+      if ARGV[at + 11] ~= "" then set("hook", ARGV[at + 11]) end
+      if ARGV[at + 12] ~= "" then set("watch", ARGV[at + 12] .. " ") end
+      if run_at and run_at > NOW then set("due", ARGV[at + 4]) end
+      if expires_in then
+        local expires = math.max(NOW, run_at or NOW) + expires_in
+        set("expires", int(expires))
+        call("ZADD", K.expiry, expires, id)
+      end
+      call("HSET", key, unpack(fields))
+      call("SET", K.spec .. id, ARGV[at + 14])
+      call("ZADD", K.owned .. owner, NOW, id)
+      local spot, when = false, false
+      if status == "queued" then
+        add_ready(id, owner, priority, int(sequence))
+        fresh = fresh + 1
+        -- Jobs of one call mostly come from one owner at one priority: then each stands one further back.
+        local lane = priority .. ":" .. owner
+        if place[lane] and call("ZCARD", K.rota .. priority) == 1 then
+          spot = place[lane] + 1
+        else
+          spot = position(id, owner, priority)
+        end
+        place = { [lane] = spot }
+        when = eta(spot, job_type)
+      elseif status == "scheduled" then
+        call("ZADD", K.due, run_at, id)
+      else
+        call("ZADD", K.blocked, NOW, id)
+        for other in string.gmatch(dependencies, "%S+") do call("SADD", K.waits .. id, other) end
+      end
+      reply[#reply + 1] = { id, status, int(NOW), spot, when, 0 }
+    end
+  end
+end
+
+for owner, count in pairs(added) do count_waiting(owner, count[2]) end
+if fresh > 0 then reply[1] = call_for_hands() end
+return reply

@@ -1,0 +1,80 @@
+"""Settings by environment (``CALLBOARD_…``) or ``.env``, in small groups, each read by what uses it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Base of every group; an environment variable beats a line of ``.env``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CALLBOARD_", env_file=".env", extra="ignore", frozen=True, protected_namespaces=()
+    )
+
+
+class LedgerSettings(Settings):
+    """Where the ledger is. A Redis 7 or Valkey 7.2+ with an append-only file and ``noeviction``."""
+
+    redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    redis_timeout_s: float = Field(default=1.5, gt=0, description="Seconds for one answer of the ledger.")
+
+
+class BrokerSettings(Settings):
+    """Where Celery's messages go: the ledger's Redis unless said otherwise; any broker of Celery's will do."""
+
+    broker_url: SecretStr | None = None
+
+
+class FileSettings(Settings):
+    """Where files lie: a folder that gateway and workers share."""
+
+    home: Path = Field(default=Path(".callboard"), description="Folder of the embedded stack's data.")
+    files_dir: Path | None = Field(
+        default=None, description="Folder of the object store; HOME/files if not set."
+    )
+    inline_output_bytes: int = Field(default=256 * 1024, description="Outputs larger than this become files.")
+
+    @property
+    def files_path(self) -> Path:
+        return (self.files_dir or self.home / "files").absolute()
+
+
+class ModelSettings(Settings):
+    """Where models are looked for, besides the offline pack."""
+
+    models_dir: Path | None = Field(
+        default=None, description="Operator's folder of models; HOME/models if not set."
+    )
+    home: Path = Path(".callboard")
+
+    @property
+    def models_path(self) -> Path:
+        return (self.models_dir or self.home / "models").absolute()
+
+
+class WorkerSettings(Settings):
+    """How a worker takes and holds work."""
+
+    lease_s: float = Field(default=15, gt=0, description="Seconds a claim holds without a renewal.")
+    heartbeat_s: float = Field(default=5, gt=0, description="Seconds between renewals.")
+    cancel_grace_s: float = Field(default=10, ge=0, description="Seconds a handler has to notice a cancel.")
+    shutdown_grace_s: float = Field(default=15, ge=0, description="Seconds running jobs have after SIGTERM.")
+    slice_s: float = Field(default=20, gt=0, description="Seconds one answered bell goes on claiming.")
+    linger_s: float = Field(
+        default=1, ge=0, description="Seconds an idle answerer listens before it hangs up."
+    )
+
+
+class LogSettings(Settings):
+    log_level: str = "INFO"
+    log_format: str = Field(default="json", pattern="^(json|text)$")
+
+
+def cpu_count() -> int:
+    """Cores this process may use (cgroup limits as the scheduler shows them)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,51 @@
+"""Logs of every process: one line an event, JSON or text, with secrets left out."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from typing import Any
+
+import structlog
+
+from callboard_shared.settings import LogSettings
+
+_SECRET = re.compile(r"(cb_[a-z2-7]{8}_|sk-|whsec_)[A-Za-z0-9_\-]{8,}|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)")
+
+
+def _without_secrets(_: Any, __: str, event: Any) -> Any:
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = _SECRET.sub("[secret]", value)
+    return event
+
+
+def configure_logging(service: str, settings: LogSettings | None = None) -> None:
+    """Send this process's logs, the libraries' included, to stderr."""
+    settings = settings or LogSettings()
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    renderer: Any = structlog.processors.JSONRenderer()
+    if settings.log_format == "text":
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _without_secrets, renderer],
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.log_level)
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(service=service)

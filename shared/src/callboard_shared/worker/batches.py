@@ -1,0 +1,211 @@
+"""The batch runner, for handlers that compute: one batch after the other, in a child process of the pool.
+
+It answers a bell: claims jobs that may run together, runs them in one call of the handler, ends them and claims
+the next in the same round trip, until nothing is ready or its time slice is used.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+
+from callboard_shared.bell import Bell
+from callboard_shared.errors import LedgerError
+from callboard_shared.files import Files
+from callboard_shared.jobs.base import Output
+from callboard_shared.ledger import Call, Claim, ClaimedJob, Ended, Ledger, filing, keys, verbs
+from callboard_shared.settings import WorkerSettings
+from callboard_shared.worker.handlers import Handlers
+from callboard_shared.worker.job import Context, Job
+from callboard_shared.worker.keeper import Held, Keeper
+from callboard_shared.worker.outcome import failed, read_input, succeeded
+
+log = structlog.get_logger(__name__)
+
+
+class BatchRunner:
+    """One per process. ``stopping`` says whether the worker is shutting down."""
+
+    def __init__(
+        self,
+        runner: str,
+        queues: Sequence[str],
+        handlers: Handlers,
+        ledger: Ledger,
+        bell: Bell,
+        files: Files,
+        settings: WorkerSettings,
+        stopping: Callable[[], bool],
+    ) -> None:
+        self._runner, self._handlers, self._ledger = runner, handlers, ledger
+        self._bell, self._files, self._settings, self._stopping = bell, files, settings, stopping
+        self._keeper = Keeper(runner, queues, ledger, settings, stopping=stopping)
+        self._keeper.start()
+        self._busy_since = 0.0
+
+    def answer(self, queue: str) -> None:
+        """Work on a queue until nothing is ready, the slice is used, or the worker shuts down."""
+        until = time.monotonic() + self._settings.slice_s
+        claim = self._patiently(self._claim(queue, answered=True))
+        while claim is not None:
+            if claim.ring:
+                self._bell.ring(queue)
+            if claim.jobs:
+                ended = self._run(queue, claim.jobs)
+                leave = self._stopping() or time.monotonic() > until
+                claim = self._finish(queue, claim.jobs, ended, leave)
+            elif self._stopping() or time.monotonic() > until:
+                self._leave(queue)
+                return
+            else:
+                claim = self._listen(queue)
+
+    def _claim(self, queue: str, *, answered: bool = False, listen: bool = True) -> Call[Claim]:
+        return verbs.claim(
+            queue,
+            self._runner,
+            limits=self._handlers.limits(queue),
+            max_jobs=self._handlers.most_jobs(queue),
+            lease_ms=int(self._settings.lease_s * 1000),
+            answered=answered,
+            listen_ms=int(self._settings.linger_s * 1000) if listen else 0,
+        )
+
+    def _listen(self, queue: str) -> Claim | None:
+        """Wait a moment for work that comes without a bell; then hang up unless some came just now."""
+        try:
+            woken = self._ledger.wait_any([keys.of(queue, "wake", self._runner)], self._settings.linger_s)
+            claim = self._ledger.run(self._claim(queue, listen=woken is not None))
+        except LedgerError:
+            return None
+        return claim if claim.jobs or woken is not None else None
+
+    def _leave(self, queue: str) -> None:
+        lease_ms = int(self._settings.lease_s * 1000)
+        claim = self._patiently(verbs.claim(queue, self._runner, limits={}, max_jobs=0, lease_ms=lease_ms))
+        if claim is not None and claim.ring:
+            self._bell.ring(queue)
+
+    def _patiently(self, call: Call[Any]) -> Any:
+        """Run a call through an absence of the ledger; None if the worker stops meanwhile."""
+        pause = 0.05
+        while True:
+            try:
+                return self._ledger.run(call)
+            except LedgerError:
+                if self._stopping():
+                    return None
+                time.sleep(pause)
+                pause = min(1.0, pause * 2)
+
+    def _finish(
+        self, queue: str, jobs: Sequence[ClaimedJob], ended: Sequence[Ended], leave: bool
+    ) -> Claim | None:
+        """Commit, and claim what is next in the same round trip."""
+        busy_ms = (time.monotonic() - self._busy_since) * 1000
+        finish = verbs.finish(queue, self._runner, ended, busy_ms)
+        next_claim = self._claim(queue)
+        if leave:
+            lease_ms = int(self._settings.lease_s * 1000)
+            next_claim = verbs.claim(queue, self._runner, limits={}, max_jobs=0, lease_ms=lease_ms)
+        try:
+            reply, claim = self._ledger.run_many([finish, next_claim])
+            if isinstance(reply, LedgerError):
+                raise reply
+        except LedgerError:
+            reply = self._patiently(finish)  # the same claim committing twice changes nothing
+            claim = self._patiently(next_claim)
+        self._keeper.let_go([job.id for job in jobs])
+        for end, result in zip(ended, reply.results if reply else (), strict=False):
+            if result == "stale":
+                log.warning("commit.refused", job=end.id, attempt=end.attempt)
+                for file_id in end.files:
+                    self._files.delete(file_id)
+        if isinstance(claim, LedgerError):
+            claim = self._patiently(next_claim)
+        if claim is not None and (claim.ring or (reply and reply.ring)):
+            self._bell.ring(queue)
+        return None if leave else claim
+
+    def _send(self, call: Call[str]) -> None:
+        try:
+            self._ledger.run(call)
+        except LedgerError as error:
+            log.warning("event.lost", reason=error.problem_code)
+
+    # --- running ---
+
+    def _run(self, queue: str, claimed: Sequence[ClaimedJob]) -> list[Ended]:
+        self._busy_since = time.monotonic()
+        contexts = [
+            Context(
+                job.id, queue, job.owner, job.attempt, runner=self._runner, send=self._send, files=self._files
+            )
+            for job in claimed
+        ]
+        for job, context in zip(claimed, contexts, strict=True):
+            self._keeper.hold(queue, Held(job, context))
+        ended: list[Ended] = []
+        results = self._handle(claimed, contexts)
+        for job, context, result in zip(claimed, contexts, results, strict=True):
+            end = self._to_ended(job, context, result)
+            context.flush()
+            for record in context.created:
+                self._patiently(filing.put_file(record))
+            if end is not None:
+                ended.append(end)
+        return ended
+
+    def _to_ended(self, job: ClaimedJob, context: Context, result: Any) -> Ended | None:
+        if isinstance(result, BaseException):
+            return failed(job, context, result)
+        try:
+            return succeeded(job, context, result)
+        except (
+            Exception
+        ) as error:  # an output that is not JSON, a full disk: this job's failure, not the batch's
+            return failed(job, context, error)
+
+    def _handle(self, claimed: Sequence[ClaimedJob], contexts: Sequence[Context]) -> list[Any]:
+        """Per job its output or what it raised."""
+        results: list[Any] = [None] * len(claimed)
+        ready: list[tuple[int, Job[Any]]] = []
+        handler = self._handlers.get(claimed[0].type)
+        for i, (job, context) in enumerate(zip(claimed, contexts, strict=True)):
+            try:
+                job_type = self._handlers.job_type(job.type)
+                ready.append(
+                    (i, Job(job.id, job.type, job.owner, job.attempt, read_input(job_type, job), context))
+                )
+            except Exception as error:
+                results[i] = error
+        if not ready:
+            return results
+        outputs = self._call(handler, [job for _, job in ready])
+        for (i, _), output in zip(ready, outputs, strict=True):
+            results[i] = output
+        return results
+
+    def _call(
+        self, handler: Callable[..., Any], jobs: list[Job[Any]]
+    ) -> list[Output | dict[str, Any] | BaseException]:
+        """One call for all; if that fails as a whole, one call for each, so that a bad job fails alone."""
+        if self._handlers.takes_batches(jobs[0].type):
+            try:
+                return list(handler(jobs))
+            except Exception as error:
+                if len(jobs) == 1:
+                    return [error]
+                log.warning("batch.split", type=jobs[0].type, jobs=len(jobs), reason=repr(error))
+                return [self._call(handler, [job])[0] for job in jobs]
+        results: list[Output | dict[str, Any] | BaseException] = []
+        for job in jobs:
+            try:
+                job.context.check_canceled()
+                results.append(handler(job))
+            except Exception as error:
+                results.append(error)
+        return results

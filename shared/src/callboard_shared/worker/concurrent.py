@@ -1,0 +1,263 @@
+"""The concurrent runner, for handlers that wait: many jobs at once on one event loop, in one process.
+
+It claims as many jobs as it has room for, ends those that are done and claims the next in one round trip, and
+while anything runs goes on listening, so that new work starts at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
+
+import structlog
+
+from callboard_shared.bell import AsyncBell
+from callboard_shared.errors import JobError, LedgerError
+from callboard_shared.files import Files
+from callboard_shared.ledger import AsyncLedger, Call, Claim, ClaimedJob, Ended, Ledger, filing, keys, verbs
+from callboard_shared.settings import WorkerSettings
+from callboard_shared.worker.handlers import Handlers
+from callboard_shared.worker.job import Context, Job
+from callboard_shared.worker.keeper import Held, Keeper
+from callboard_shared.worker.outcome import failed, read_input, succeeded
+
+log = structlog.get_logger(__name__)
+
+_LISTEN_S = 1.0
+_LAST_S = 3.0
+"""What a handing back may take before the keeper ends the process."""
+
+
+class ConcurrentRunner:
+    """One per process and queue; ``room`` jobs at most run at a time."""
+
+    def __init__(
+        self,
+        runner: str,
+        queue: str,
+        room: int,
+        handlers: Handlers,
+        ledger: Ledger,
+        bell: AsyncBell,
+        files: Files,
+        settings: WorkerSettings,
+        stopping: Callable[[], bool],
+    ) -> None:
+        self._runner, self._queue, self._room, self._handlers = runner, queue, room, handlers
+        self._bell, self._files, self._settings, self._stopping = bell, files, settings, stopping
+        self._keeper = Keeper(runner, [queue], ledger, settings, stopping=stopping)
+        self._keeper.start()
+        self._blocking = ledger
+        self._lease_ms = int(settings.lease_s * 1000)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ended: list[Ended] = []
+        self._started: dict[str, float] = {}
+        self._stopping_since: float | None = None
+        self._hearing: asyncio.Task[None] | None = None
+        self._something = asyncio.Event()
+        self._events = ThreadPoolExecutor(1, thread_name_prefix="events")
+
+    def answer(self) -> None:
+        """Work on the queue until nothing is ready, nothing runs and nothing came for a moment."""
+        asyncio.run(self._answer())
+
+    async def _answer(self) -> None:
+        ledger = AsyncLedger()
+        self._something = asyncio.Event()
+        try:
+            await self._work(ledger)
+        finally:
+            if self._hearing:
+                self._hearing.cancel()
+                await asyncio.gather(self._hearing, return_exceptions=True)
+                self._hearing = None
+            await ledger.close()
+
+    async def _work(self, ledger: AsyncLedger) -> None:
+        answered, quiet_since = True, time.monotonic()
+        while True:
+            stopping = self._stopping()
+            if stopping:
+                self._hand_back_when_time_is_up()
+            free = 0 if stopping else self._room - len(self._tasks)
+            idle = not self._tasks and not self._ended
+            over = stopping or time.monotonic() - quiet_since > self._settings.linger_s
+            if idle and over and not answered:
+                if await self._leave(ledger, stopping):
+                    return
+                quiet_since = time.monotonic()
+            claim = await self._end_and_claim(ledger, free, answered)
+            answered = False
+            if claim is not None and claim.jobs:
+                quiet_since = time.monotonic()
+                for job in claim.jobs:
+                    self._start(ledger, job)
+                continue
+            if self._tasks:
+                quiet_since = time.monotonic()
+            await self._wait(ledger, listen=free > 0 and claim is not None)
+
+    def _hand_back_when_time_is_up(self) -> None:
+        """On shutdown running jobs have a grace; then they are stopped and go back to their line."""
+        now = time.monotonic()
+        self._stopping_since = self._stopping_since or now
+        if now - self._stopping_since > max(0.0, self._settings.shutdown_grace_s - _LAST_S):
+            for task in self._tasks:
+                task.cancel()
+
+    async def _leave(self, ledger: AsyncLedger, stopping: bool) -> bool:
+        """A last look; True when there was nothing (or nothing may be taken any more) and the answer is over."""
+        most = 0 if stopping else self._room
+        claim = await self._try(ledger, self._claim(most, listen=False, answered=False))
+        if claim is None:
+            return stopping
+        if claim.ring:
+            self._bell.ring_soon(self._queue)
+        for job in claim.jobs:
+            self._start(ledger, job)
+        return not claim.jobs
+
+    def _claim(self, most: int, *, listen: bool, answered: bool) -> Call[Claim]:
+        return verbs.claim(
+            self._queue,
+            self._runner,
+            limits=self._handlers.limits(self._queue),
+            max_jobs=most,
+            lease_ms=self._lease_ms,
+            answered=answered,
+            listen_ms=int(_LISTEN_S * 1000) if listen else 0,
+        )
+
+    async def _end_and_claim(self, ledger: AsyncLedger, free: int, answered: bool) -> Claim | None:
+        """Commit what is done and claim the next; None when nothing could be asked."""
+        ended, self._ended = self._ended, []
+        calls: list[Call[Any]] = []
+        if ended:
+            busy_ms = self._busy_ms(ended)
+            calls.append(verbs.finish(self._queue, self._runner, ended, busy_ms))
+        if free > 0:
+            calls.append(self._claim(free, listen=True, answered=answered))
+        if not calls:
+            return None
+        try:
+            replies = await ledger.run_many(calls)
+            for reply in replies:
+                if isinstance(reply, LedgerError):
+                    raise reply
+        except LedgerError as error:
+            log.warning("ledger.away", reason=error.problem_code)
+            self._ended = ended + self._ended  # committing the same claim twice changes nothing
+            await asyncio.sleep(0.2)
+            return None
+        if ended:
+            self._after_commit(ended, replies[0].results)
+        if any(reply.ring for reply in replies):
+            self._bell.ring_soon(self._queue)
+        return replies[-1] if free > 0 else None
+
+    def _busy_ms(self, ended: Sequence[Ended]) -> float:
+        """Slot time that these jobs took together; each occupied one place of the room."""
+        now = time.monotonic()
+        return sum(now - self._started.pop(end.id, now) for end in ended) * 1000
+
+    def _after_commit(self, ended: Sequence[Ended], results: Sequence[str]) -> None:
+        self._keeper.let_go([end.id for end in ended])
+        for end, result in zip(ended, results, strict=True):
+            if result == "stale":
+                log.warning("commit.refused", job=end.id, attempt=end.attempt)
+                for file_id in end.files:
+                    self._files.delete(file_id)
+
+    async def _try(self, ledger: AsyncLedger, call: Call[Any]) -> Any:
+        try:
+            return await ledger.run(call)
+        except LedgerError:
+            await asyncio.sleep(0.2)
+            return None
+
+    async def _wait(self, ledger: AsyncLedger, *, listen: bool) -> None:
+        """Until a job is done, or (with room left) until new work is announced, or a second has passed."""
+        if listen and (self._hearing is None or self._hearing.done()):
+            self._hearing = asyncio.create_task(self._hear(ledger))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LISTEN_S):
+                await self._something.wait()
+        self._something.clear()
+
+    async def _hear(self, ledger: AsyncLedger) -> None:
+        try:
+            if await ledger.wait_any([keys.of(self._queue, "wake", self._runner)], _LISTEN_S):
+                self._something.set()
+        except LedgerError:
+            await asyncio.sleep(0.2)  # said by whoever claims
+
+    # --- running ---
+
+    def _start(self, ledger: AsyncLedger, claimed: ClaimedJob) -> None:
+        loop = asyncio.get_running_loop()
+        context = Context(
+            claimed.id, self._queue, claimed.owner, claimed.attempt,
+            runner=self._runner, send=self._send, files=self._files,
+        )  # fmt: skip
+        self._keeper.hold(self._queue, Held(claimed, context))
+        self._started[claimed.id] = time.monotonic()
+        task = loop.create_task(self._run(claimed, context))
+        context.on_stop(lambda: _cancel_soon(loop, task))
+        self._tasks.add(task)
+
+    def _send(self, call: Call[str]) -> None:
+        # Handlers speak on the loop: one thread sends what they say, in order, so that nothing blocks.
+        self._events.submit(self._send_now, call)
+
+    def _send_now(self, call: Call[str]) -> None:
+        try:
+            self._blocking.run(call)
+        except LedgerError as error:
+            log.warning("event.lost", reason=error.problem_code)
+
+    async def _run(self, claimed: ClaimedJob, context: Context) -> None:
+        end: Ended | None
+        try:
+            end = await self._handled(claimed, context)
+        except Exception as error:
+            end = failed(claimed, context, error)
+        except asyncio.CancelledError:
+            end = self._stopped(claimed, context)
+        if context.spoke:
+            context.flush()
+            await asyncio.get_running_loop().run_in_executor(self._events, _nothing)  # until it is all sent
+        for record in context.created:
+            await asyncio.to_thread(self._blocking.run, filing.put_file(record))
+        if end is not None:
+            self._ended.append(end)
+        else:
+            self._keeper.let_go([claimed.id])
+        # Here and not in a callback: whoever is woken must see that there is room again.
+        self._tasks.discard(cast(asyncio.Task[None], asyncio.current_task()))
+        self._something.set()
+
+    async def _handled(self, claimed: ClaimedJob, context: Context) -> Ended:
+        job_type = self._handlers.job_type(claimed.type)
+        job = Job(
+            claimed.id, claimed.type, claimed.owner, claimed.attempt, read_input(job_type, claimed), context
+        )
+        return succeeded(claimed, context, await self._handlers.get(claimed.type)(job))
+
+    def _stopped(self, claimed: ClaimedJob, context: Context) -> Ended | None:
+        try:
+            context.check_canceled()
+        except JobError as reason:
+            return failed(claimed, context, reason)
+        return Ended(claimed.id, claimed.attempt, "release")
+
+
+def _cancel_soon(loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
+    loop.call_soon_threadsafe(task.cancel)
+
+
+def _nothing() -> None:
+    """Runs when everything before it on the same thread has run."""

@@ -1,0 +1,158 @@
+"""What a handler gets: the job with its validated input, and the context through which it speaks."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import orjson
+
+from callboard_shared.errors import JobError
+from callboard_shared.files import FileRecord, Files
+from callboard_shared.jobs.base import Input
+from callboard_shared.ledger import Call, verbs
+
+I = TypeVar("I", bound=Input)  # noqa: E741
+
+_FLUSH_S = 0.1
+"""Events of a job that come faster than this are sent together."""
+
+
+class JobCanceled(JobError):
+    """The job is to stop: canceled by its owner, or out of time. Raised by ``check_canceled``; let it pass."""
+
+    code = "canceled"
+
+
+class ClaimLost(JobError):
+    """The job belongs to another runner by now (this process was silent for too long); what it does is void."""
+
+    code = "claim-lost"
+
+
+class Context:
+    """A handler's way to tell and to ask. Safe to use from the handler's own threads.
+
+    ``usage`` is what the job consumed: ``tokens`` and ``characters`` are summed up per key.
+    """
+
+    def __init__(
+        self,
+        job_id: str,
+        queue: str,
+        owner: str,
+        attempt: int,
+        *,
+        runner: str,
+        send: Callable[[Call[str]], None],
+        files: Files,
+    ) -> None:
+        self.job_id, self.queue, self.owner, self.attempt = job_id, queue, owner, attempt
+        self.usage: dict[str, int] = {}
+        self.created: list[FileRecord] = []
+        self._runner, self._send, self._files = runner, send, files
+        self._lock = threading.Lock()
+        self._events: list[tuple[str, bytes]] = []
+        self._progress = b""
+        self._fraction = 0.0
+        self._sent_at = 0.0
+        self._stop: JobError | None = None
+        self._on_stop: Callable[[], None] | None = None
+
+    def progress(
+        self,
+        fraction: float,
+        message: str | None = None,
+        *,
+        step: int | None = None,
+        steps: int | None = None,
+        **metrics: float,
+    ) -> None:
+        """How far the job is, 0…1; never falls within an attempt. ``metrics`` travel with the event."""
+        self._fraction = max(self._fraction, min(1.0, fraction))
+        shown: dict[str, Any] = {
+            "fraction": round(self._fraction, 4), "message": message, "step": step, "steps": steps, **metrics
+        }  # fmt: skip
+        data = orjson.dumps(shown, option=orjson.OPT_SERIALIZE_NUMPY)
+        self._add("progress", data, progress=data)
+
+    def log(self, level: str, message: str) -> None:
+        """A line for the job's owner: ``debug``, ``info``, ``warning`` or ``error``."""
+        self._add("log", orjson.dumps({"level": level, "message": message}))
+
+    def delta(self, text: str) -> None:
+        """A piece of an answer that is still being made."""
+        self._add("delta", orjson.dumps({"text": text}))
+
+    def put_file(self, name: str, data: bytes, media_type: str | None = None) -> FileRecord:
+        """Keep an artifact of the job; it lives as long as the job does."""
+        record = self._files.put_bytes(
+            self.owner, name, data, media_type, job_id=self.job_id, purpose="output"
+        )
+        self.created.append(record)
+        return record
+
+    def read_file(self, file_id: str) -> bytes:
+        return self._files.get_bytes(file_id)
+
+    @property
+    def canceled(self) -> bool:
+        return self._stop is not None
+
+    def check_canceled(self) -> None:
+        """Call it where stopping is easy. Raises JobCanceled or ClaimLost when there is no point in going on."""
+        if self._stop is not None:
+            raise self._stop
+
+    # --- the runtime's side ---
+
+    def stop(self, reason: JobError) -> None:
+        """Make the handler stop at its next check; the first reason counts."""
+        if self._stop is None:
+            self._stop = reason
+            if self._on_stop is not None:
+                self._on_stop()
+
+    def on_stop(self, call: Callable[[], None]) -> None:
+        self._on_stop = call
+
+    def flush(self) -> None:
+        """Send what was gathered."""
+        with self._lock:
+            events, self._events = self._events, []
+            progress, self._progress = self._progress, b""
+            self._sent_at = time.monotonic()
+        if events:
+            self._send(verbs.report(self.queue, self._runner, self.job_id, self.attempt, events, progress))
+
+    @property
+    def spoke(self) -> bool:
+        """Whether the handler said anything in this attempt."""
+        return self._sent_at > 0
+
+    @property
+    def has_unsent(self) -> bool:
+        return bool(self._events) and time.monotonic() - self._sent_at >= _FLUSH_S
+
+    def _add(self, kind: str, data: bytes, progress: bytes = b"") -> None:
+        with self._lock:
+            self._events.append((kind, data))
+            self._progress = progress or self._progress
+            due = time.monotonic() - self._sent_at >= _FLUSH_S
+        if due:
+            self.flush()
+
+
+@dataclass(frozen=True, slots=True)
+class Job(Generic[I]):
+    """A claimed job. ``attempt`` counts from 1."""
+
+    id: str
+    type: str
+    owner: str
+    attempt: int
+    input: I
+    context: Context

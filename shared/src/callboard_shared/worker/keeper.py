@@ -1,0 +1,168 @@
+"""The keeper: a thread beside the handlers of one process that keeps their claims.
+
+It renews the leases, hears cancels within moments, enforces each job's time limit, and when a handler ignores
+being told to stop, ends the process: the job is ended first, the jobs beside it go back to their line without
+having used up an attempt. A handler that holds the interpreter lock for a minute ends its process as well.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import orjson
+import structlog
+
+from callboard_shared.errors import JobError, LedgerError
+from callboard_shared.ledger import ClaimedJob, Ended, Ledger, keys, verbs
+from callboard_shared.settings import WorkerSettings
+from callboard_shared.worker.job import ClaimLost, Context, JobCanceled
+from callboard_shared.worker.outcome import timed_out
+
+log = structlog.get_logger(__name__)
+
+_LISTEN_S = 1.0
+_SILENT_S = 60
+"""A process whose keeper could not run for this long is stuck, and its leases lapsed long ago."""
+
+
+@dataclass(slots=True)
+class Held:
+    claimed: ClaimedJob
+    context: Context
+    since: float = field(default_factory=time.monotonic)
+    stopped_at: float | None = None
+    error: JobError | None = None
+    """Why it was told to stop, if not by a cancel."""
+
+    def stop(self, reason: JobError, error: JobError | None = None) -> None:
+        if self.stopped_at is None:
+            self.stopped_at, self.error = time.monotonic(), error
+            self.context.stop(reason)
+
+
+class Keeper:
+    def __init__(
+        self,
+        runner: str,
+        queues: Iterable[str],
+        ledger: Ledger,
+        settings: WorkerSettings,
+        *,
+        stopping: Callable[[], bool],
+        end_process: Callable[[], None] | None = None,
+    ) -> None:
+        self._runner, self._queues, self._ledger, self._settings = runner, tuple(queues), ledger, settings
+        self._stopping, self._end_process = stopping, end_process or _end_process
+        self._held: dict[str, tuple[str, Held]] = {}
+        self._lock = threading.Lock()
+        self._renewed_at = time.monotonic()
+        self._stopping_since: float | None = None
+        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def hold(self, queue: str, held: Held) -> None:
+        with self._lock:
+            self._held[held.claimed.id] = (queue, held)
+
+    def let_go(self, job_ids: Iterable[str]) -> None:
+        with self._lock:
+            for job_id in job_ids:
+                self._held.pop(job_id, None)
+
+    def _control_keys(self) -> list[str]:
+        return [keys.of(queue, "control", self._runner) for queue in self._queues]
+
+    def _run(self) -> None:
+        while True:
+            faulthandler.dump_traceback_later(_SILENT_S, exit=True)
+            try:
+                self._turn()
+            except LedgerError:
+                time.sleep(0.5)  # handlers go on; the leases may lapse, and then the commit is refused
+
+    def _turn(self) -> None:
+        heard = self._ledger.wait_any(self._control_keys(), _LISTEN_S)
+        if heard is not None:
+            self._cancel(heard.decode())
+        self._check_time_limits()
+        if time.monotonic() - self._renewed_at >= self._settings.heartbeat_s:
+            self._renew()
+        for _, held in self._snapshot():
+            if held.context.has_unsent:
+                held.context.flush()
+        self._end_what_ignores_us()
+
+    def _snapshot(self) -> list[tuple[str, Held]]:
+        with self._lock:
+            return list(self._held.values())
+
+    def _cancel(self, job_id: str) -> None:
+        with self._lock:
+            found = self._held.get(job_id)
+        if found:
+            found[1].stop(JobCanceled("The job was canceled."))
+
+    def _check_time_limits(self) -> None:
+        now = time.monotonic()
+        for _, held in self._snapshot():
+            if (now - held.since) * 1000 > held.claimed.timeout_ms:
+                held.stop(timed_out(held.claimed), timed_out(held.claimed))
+
+    def _renew(self) -> None:
+        self._renewed_at = time.monotonic()
+        lease_ms = int(self._settings.lease_s * 1000)
+        by_queue: dict[str, list[Held]] = {}
+        for queue, held in self._snapshot():
+            by_queue.setdefault(queue, []).append(held)
+        for queue, group in by_queue.items():
+            claims = [(held.claimed.id, held.claimed.attempt) for held in group]
+            states = self._ledger.run(verbs.renew(queue, self._runner, claims, lease_ms))
+            for held, state in zip(group, states, strict=True):
+                if state == "canceling":
+                    held.stop(JobCanceled("The job was canceled."))
+                elif state == "lost":
+                    held.stop(ClaimLost("Another runner has this job now."))
+
+    def _end_what_ignores_us(self) -> None:
+        now = time.monotonic()
+        if self._stopping():
+            self._stopping_since = self._stopping_since or now
+        over = (
+            self._stopping_since is not None and now - self._stopping_since > self._settings.shutdown_grace_s
+        )
+        grace = self._settings.cancel_grace_s
+        stuck = [
+            held
+            for _, held in self._snapshot()
+            if held.stopped_at is not None and now - held.stopped_at > grace
+        ]
+        if (over and self._held) or stuck:
+            self._hand_back(stuck)
+            self._end_process()
+
+    def _hand_back(self, stuck: list[Held]) -> None:
+        """End what was told to stop and did not; everything else goes back to its line."""
+        by_queue: dict[str, list[Ended]] = {}
+        for queue, held in self._snapshot():
+            job = held.claimed
+            if held not in stuck:
+                end = Ended(job.id, job.attempt, "release")
+            elif held.error is not None:
+                end = Ended(job.id, job.attempt, "failed", error=orjson.dumps(held.error.problem()))
+            else:
+                end = Ended(job.id, job.attempt, "canceled")
+            by_queue.setdefault(queue, []).append(end)
+        for queue, ends in by_queue.items():
+            self._ledger.run(verbs.finish(queue, self._runner, ends))
+        log.warning("keeper.ends_process", runner=self._runner, stuck=[held.claimed.id for held in stuck])
+
+
+def _end_process() -> None:
+    os._exit(1)
