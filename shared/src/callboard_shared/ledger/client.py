@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,6 +90,11 @@ def ledger_errors() -> Iterator[None]:
         ) from error
 
 
+_ONCE_MORE: Any = {"retries": 1, "supported_errors": (ConnectionError,)}
+"""A broken connection is tried again at once (the server restarted); one that does not answer is not, since the
+caller is promised an error within two seconds."""
+
+
 def _options(settings: LedgerSettings) -> dict[str, Any]:
     return {
         "socket_timeout": settings.redis_timeout_s,
@@ -110,7 +116,9 @@ class Ledger:
     def __init__(self, settings: LedgerSettings | None = None) -> None:
         settings = settings or LedgerSettings()
         self._redis = redis.Redis.from_url(
-            settings.redis_url.get_secret_value(), retry=Retry(NoBackoff(), 1), **_options(settings)
+            settings.redis_url.get_secret_value(),
+            retry=Retry(NoBackoff(), **_ONCE_MORE),
+            **_options(settings),
         )
 
     def run(self, call: Call[T]) -> T:
@@ -159,7 +167,7 @@ class AsyncLedger:
         self.settings = settings or LedgerSettings()
         self.redis = redis.asyncio.Redis.from_url(
             self.settings.redis_url.get_secret_value(),
-            retry=redis.asyncio.retry.Retry(NoBackoff(), 1),
+            retry=redis.asyncio.retry.Retry(NoBackoff(), **_ONCE_MORE),
             max_connections=max_connections,
             **_options(self.settings),
         )
@@ -193,7 +201,9 @@ class AsyncLedger:
             answered = False
             try:
                 await connection.send_command("BLPOP", *lists, timeout_s)
-                reply = await connection.read_response(timeout=timeout_s + 2)
+                # redis-py's own timeout would give None and leave the answer for whoever comes next.
+                async with asyncio.timeout(timeout_s + 2):
+                    reply = await connection.read_response(timeout=math.inf)
                 answered = True
             finally:
                 if not answered:  # an answer may still come: the connection must not be used again

@@ -7,9 +7,6 @@ all that belongs to the jobs of queue ``nlp`` begins with ``cb:{nlp}:``. The Lua
 
 from __future__ import annotations
 
-SCHEMA = 1
-"""Version of the layout; written into ``cb:{meta}:schema`` and checked when a stack starts."""
-
 QUEUE_KEYS = {
     # one per job
     "job": "job:",  # + id: hash, the small mutable facts
@@ -24,7 +21,7 @@ QUEUE_KEYS = {
     "rota": "rota:",  # + priority: zset owner -> turn, the owners that have ready jobs
     "due": "due",  # zset id -> ms: scheduled and backing off
     "expiry": "expiry",  # zset id -> ms: to be started by then
-    "blocked": "blocked",  # zset id -> ms of creation
+    "blocked": "blocked",  # zset id -> ms at which the sweep registers it again with what it waits for
     "waiting": "waiting",  # hash owner -> jobs not started
     # what runs and what ended
     "lease": "lease",  # zset id -> ms at which the claim lapses
@@ -57,7 +54,6 @@ def of(queue: str, name: str, rest: str = "") -> str:
     return f"{base(queue)}{QUEUE_KEYS[name]}{rest}"
 
 
-SCHEMA_KEY = "cb:{meta}:schema"
 SWEEP_LOCK = "cb:{meta}:sweep-lock"
 
 

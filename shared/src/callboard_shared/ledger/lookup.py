@@ -61,12 +61,12 @@ async def list_jobs(
             newest = before[0] if newest is None else min(newest, before[0])
         rows, complete = await _newest(ledger, queues, owner, newest, created_after_ms, before)
         records = await read_jobs(ledger, [(queue, job_id) for _, job_id, queue in rows])
-        for (created, job_id, _), record in zip(rows, records, strict=True):
+        for seen, ((created, job_id, _), record) in enumerate(zip(rows, records, strict=True), 1):
             before = (created, job_id)
             if record is not None and keep(record):
                 found.append(record)
                 if len(found) == limit:
-                    return found, before
+                    return found, None if complete and seen == len(rows) else before
         if complete:
             return found, None
     return found, before

@@ -51,10 +51,9 @@ class News:
         self._task = asyncio.create_task(self._listen(), name="ledger news")
 
     async def stop(self) -> None:
-        if self._task:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        while self._task and not self._task.done():
+            self._task.cancel()  # more than once: the Redis client loses one that comes while it connects
+            await asyncio.wait([self._task], timeout=0.2)
 
     @property
     def watched(self) -> int:
@@ -84,12 +83,13 @@ class News:
     async def _listen(self) -> None:
         while True:
             try:
-                async with self._ledger.redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+                async with self._ledger.redis.pubsub() as pubsub:
                     await pubsub.subscribe(keys.NEWS + self.name)
-                    self._wake_all()
                     while True:
                         message = await pubsub.get_message(timeout=30)
-                        if message:
+                        if message and message["type"] == "subscribe":
+                            self._wake_all()  # from here on nothing is missed; look at what was
+                        elif message:
                             self._wake(message["data"].decode())
             except (RedisError, OSError) as error:
                 log.warning("news.lost", reason=type(error).__name__)

@@ -180,6 +180,16 @@ def finish(queue: str, runner: str, ended: Sequence[Ended], busy_ms: float = 0) 
     return _verb("finish", queue, args, lambda r: FinishReply([_text(state) for state in r[1]], r[0] == 1))
 
 
+def held(queue: str, runner: str) -> Call[list[tuple[str, int]]]:
+    """(id, attempt) of the jobs that this runner holds, as the ledger sees it."""
+    return _verb("held", queue, [runner], lambda reply: [(_text(row[0]), int(row[1])) for row in reply])
+
+
+def ping() -> Call[bool]:
+    """Whether the ledger is there; changes nothing."""
+    return Call(("PING",), bool)
+
+
 def lost(queue: str, runner: str) -> Call[tuple[bool, int]]:
     """A runner's process is dead: what it held is ready again. Gives (ring, how many)."""
     return _verb("lost", queue, [runner], lambda reply: (reply[0] == 1, reply[1]))

@@ -6,6 +6,7 @@ the next in the same round trip, until nothing is ready or its time slice is use
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,11 +14,12 @@ from typing import Any
 import structlog
 
 from callboard_shared.bell import Bell
-from callboard_shared.errors import LedgerError
+from callboard_shared.errors import FinalError, LedgerError
 from callboard_shared.files import Files
 from callboard_shared.jobs.base import Output
-from callboard_shared.ledger import Call, Claim, ClaimedJob, Ended, Ledger, filing, keys, verbs
+from callboard_shared.ledger import Call, Claim, ClaimedJob, Ended, FinishReply, Ledger, keys, verbs
 from callboard_shared.settings import WorkerSettings
+from callboard_shared.worker import artifacts
 from callboard_shared.worker.handlers import Handlers
 from callboard_shared.worker.job import Context, Job
 from callboard_shared.worker.keeper import Held, Keeper
@@ -54,14 +56,20 @@ class BatchRunner:
             if claim.ring:
                 self._bell.ring(queue)
             if claim.jobs:
-                ended = self._run(queue, claim.jobs)
-                leave = self._stopping() or time.monotonic() > until
-                claim = self._finish(queue, claim.jobs, ended, leave)
+                claim = self._run_and_finish(queue, claim.jobs, until)
             elif self._stopping() or time.monotonic() > until:
                 self._leave(queue)
                 return
             else:
                 claim = self._listen(queue)
+
+    def _run_and_finish(self, queue: str, jobs: Sequence[ClaimedJob], until: float) -> Claim | None:
+        try:
+            ended = self._run(queue, jobs)
+            return self._finish(queue, jobs, ended, self._stopping() or time.monotonic() > until)
+        finally:
+            # Also when something broke here: a lease that lapses is better than one kept for nobody.
+            self._keeper.let_go([job.id for job in jobs])
 
     def _claim(self, queue: str, *, answered: bool = False, listen: bool = True) -> Call[Claim]:
         return verbs.claim(
@@ -84,22 +92,33 @@ class BatchRunner:
         return claim if claim.jobs or woken is not None else None
 
     def _leave(self, queue: str) -> None:
-        lease_ms = int(self._settings.lease_s * 1000)
-        claim = self._patiently(verbs.claim(queue, self._runner, limits={}, max_jobs=0, lease_ms=lease_ms))
+        claim = self._patiently(self._claim_nothing(queue))
         if claim is not None and claim.ring:
             self._bell.ring(queue)
 
-    def _patiently(self, call: Call[Any]) -> Any:
+    def _claim_nothing(self, queue: str) -> Call[Claim]:
+        lease_ms = int(self._settings.lease_s * 1000)
+        return verbs.claim(queue, self._runner, limits={}, max_jobs=0, lease_ms=lease_ms)
+
+    def _patiently(self, call: Call[Any], *, even_when_stopping: bool = False) -> Any:
         """Run a call through an absence of the ledger; None if the worker stops meanwhile."""
-        pause = 0.05
         while True:
             try:
                 return self._ledger.run(call)
             except LedgerError:
-                if self._stopping():
+                self._keeper.doubt()
+                if not self._await_ledger(even_when_stopping):
                     return None
-                time.sleep(pause)
-                pause = min(1.0, pause * 2)
+
+    def _await_ledger(self, even_when_stopping: bool) -> bool:
+        """Ask for something harmless until it is there: a claim that is sent blindly may still be carried out."""
+        pause = 0.05
+        while even_when_stopping or not self._stopping():  # when the grace is over the keeper ends us
+            time.sleep(pause)
+            pause = min(1.0, pause * 2)
+            with contextlib.suppress(LedgerError):
+                return self._ledger.run(verbs.ping())
+        return False
 
     def _finish(
         self, queue: str, jobs: Sequence[ClaimedJob], ended: Sequence[Ended], leave: bool
@@ -107,34 +126,34 @@ class BatchRunner:
         """Commit, and claim what is next in the same round trip."""
         busy_ms = (time.monotonic() - self._busy_since) * 1000
         finish = verbs.finish(queue, self._runner, ended, busy_ms)
-        next_claim = self._claim(queue)
-        if leave:
-            lease_ms = int(self._settings.lease_s * 1000)
-            next_claim = verbs.claim(queue, self._runner, limits={}, max_jobs=0, lease_ms=lease_ms)
+        next_claim = self._claim_nothing(queue) if leave else self._claim(queue)
+        reply: FinishReply | None = None
+        claim: Claim | None = None
         try:
-            reply, claim = self._ledger.run_many([finish, next_claim])
-            if isinstance(reply, LedgerError):
-                raise reply
+            answers = self._ledger.run_many([finish, next_claim])
+            reply, claim = [None if isinstance(answer, LedgerError) else answer for answer in answers]
         except LedgerError:
-            reply = self._patiently(finish)  # the same claim committing twice changes nothing
-            claim = self._patiently(next_claim)
+            self._keeper.doubt()
+        if reply is None:  # the same claim committing twice changes nothing
+            reply = self._patiently(finish, even_when_stopping=True)
         self._keeper.let_go([job.id for job in jobs])
         for end, result in zip(ended, reply.results if reply else (), strict=False):
             if result == "stale":
                 log.warning("commit.refused", job=end.id, attempt=end.attempt)
-                for file_id in end.files:
-                    self._files.delete(file_id)
-        if isinstance(claim, LedgerError):
+                artifacts.throw_away(self._ledger, self._files, end.files)
+        if claim is None:
             claim = self._patiently(next_claim)
         if claim is not None and (claim.ring or (reply and reply.ring)):
             self._bell.ring(queue)
         return None if leave else claim
 
-    def _send(self, call: Call[str]) -> None:
+    def _send(self, call: Call[str]) -> bool:
         try:
             self._ledger.run(call)
         except LedgerError as error:
-            log.warning("event.lost", reason=error.problem_code)
+            log.warning("event.waits", reason=error.problem_code)
+            return False
+        return True
 
     # --- running ---
 
@@ -153,8 +172,8 @@ class BatchRunner:
         for job, context, result in zip(claimed, contexts, results, strict=True):
             end = self._to_ended(job, context, result)
             context.flush()
-            for record in context.created:
-                self._patiently(filing.put_file(record))
+            for record_it in artifacts.settle(self._files, context, end):
+                self._patiently(record_it, even_when_stopping=True)
             if end is not None:
                 ended.append(end)
         return ended
@@ -164,9 +183,7 @@ class BatchRunner:
             return failed(job, context, result)
         try:
             return succeeded(job, context, result)
-        except (
-            Exception
-        ) as error:  # an output that is not JSON, a full disk: this job's failure, not the batch's
+        except Exception as error:  # not JSON, a full disk: this job's failure, not the batch's
             return failed(job, context, error)
 
     def _handle(self, claimed: Sequence[ClaimedJob], contexts: Sequence[Context]) -> list[Any]:
@@ -193,19 +210,30 @@ class BatchRunner:
         self, handler: Callable[..., Any], jobs: list[Job[Any]]
     ) -> list[Output | dict[str, Any] | BaseException]:
         """One call for all; if that fails as a whole, one call for each, so that a bad job fails alone."""
-        if self._handlers.takes_batches(jobs[0].type):
-            try:
-                return list(handler(jobs))
-            except Exception as error:
-                if len(jobs) == 1:
-                    return [error]
-                log.warning("batch.split", type=jobs[0].type, jobs=len(jobs), reason=repr(error))
-                return [self._call(handler, [job])[0] for job in jobs]
-        results: list[Output | dict[str, Any] | BaseException] = []
-        for job in jobs:
-            try:
-                job.context.check_canceled()
-                results.append(handler(job))
-            except Exception as error:
-                results.append(error)
-        return results
+        if not self._handlers.takes_batches(jobs[0].type):
+            return [_call_one(handler, job) for job in jobs]
+        try:
+            results = list(handler(jobs))
+            if len(results) != len(jobs):
+                raise FinalError(
+                    f"The handler gave {len(results)} results for {len(jobs)} jobs; it must give one for each.",
+                    code="handler-error",
+                )
+            return results
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit, and what a Rust library panics with, are no Exceptions
+            if len(jobs) == 1:
+                return [error]
+            log.warning("batch.split", type=jobs[0].type, jobs=len(jobs), reason=type(error).__name__)
+            return [self._call(handler, [job])[0] for job in jobs]
+
+
+def _call_one(handler: Callable[..., Any], job: Job[Any]) -> Any:
+    try:
+        job.context.check_canceled()
+        return handler(job)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        return error

@@ -11,15 +11,16 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, cast
+from typing import Any
 
 import structlog
 
 from callboard_shared.bell import AsyncBell
 from callboard_shared.errors import JobError, LedgerError
 from callboard_shared.files import Files
-from callboard_shared.ledger import AsyncLedger, Call, Claim, ClaimedJob, Ended, Ledger, filing, keys, verbs
+from callboard_shared.ledger import AsyncLedger, Call, Claim, ClaimedJob, Ended, Ledger, keys, verbs
 from callboard_shared.settings import WorkerSettings
+from callboard_shared.worker import artifacts
 from callboard_shared.worker.handlers import Handlers
 from callboard_shared.worker.job import Context, Job
 from callboard_shared.worker.keeper import Held, Keeper
@@ -28,8 +29,12 @@ from callboard_shared.worker.outcome import failed, read_input, succeeded
 log = structlog.get_logger(__name__)
 
 _LISTEN_S = 1.0
+_LISTED_MS = 1_500
+"""How long a claim that found nothing keeps us known as a listener: a little longer than until the next one."""
 _LAST_S = 3.0
 """What a handing back may take before the keeper ends the process."""
+_SLOW_S = 1.0
+"""A claim that took so long may have been sent twice."""
 
 
 class ConcurrentRunner:
@@ -54,10 +59,11 @@ class ConcurrentRunner:
         self._blocking = ledger
         self._lease_ms = int(settings.lease_s * 1000)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._handling: dict[str, asyncio.Task[None]] = {}
+        """The tasks that are inside a handler: only those are canceled, never one that is ending its job."""
         self._ended: list[Ended] = []
         self._started: dict[str, float] = {}
         self._stopping_since: float | None = None
-        self._hearing: asyncio.Task[None] | None = None
         self._something = asyncio.Event()
         self._events = ThreadPoolExecutor(1, thread_name_prefix="events")
 
@@ -68,13 +74,17 @@ class ConcurrentRunner:
     async def _answer(self) -> None:
         ledger = AsyncLedger()
         self._something = asyncio.Event()
+        hearing = asyncio.create_task(self._hear(ledger))
         try:
             await self._work(ledger)
         finally:
-            if self._hearing:
-                self._hearing.cancel()
-                await asyncio.gather(self._hearing, return_exceptions=True)
-                self._hearing = None
+            hearing.cancel()
+            await asyncio.gather(hearing, return_exceptions=True)
+            self._keeper.let_go(list(self._started))  # none, unless something broke: then the leases lapse
+            self._started.clear()
+            self._handling.clear()
+            self._tasks.clear()
+            self._ended.clear()
             await ledger.close()
 
     async def _work(self, ledger: AsyncLedger) -> None:
@@ -82,7 +92,7 @@ class ConcurrentRunner:
         while True:
             stopping = self._stopping()
             if stopping:
-                self._hand_back_when_time_is_up()
+                self._stop_when_time_is_up()
             free = 0 if stopping else self._room - len(self._tasks)
             idle = not self._tasks and not self._ended
             over = stopping or time.monotonic() - quiet_since > self._settings.linger_s
@@ -95,19 +105,20 @@ class ConcurrentRunner:
             if claim is not None and claim.jobs:
                 quiet_since = time.monotonic()
                 for job in claim.jobs:
-                    self._start(ledger, job)
+                    self._start(job)
                 continue
             if self._tasks:
                 quiet_since = time.monotonic()
-            await self._wait(ledger, listen=free > 0 and claim is not None)
+            await self._wait()
 
-    def _hand_back_when_time_is_up(self) -> None:
+    def _stop_when_time_is_up(self) -> None:
         """On shutdown running jobs have a grace; then they are stopped and go back to their line."""
         now = time.monotonic()
         self._stopping_since = self._stopping_since or now
-        if now - self._stopping_since > max(0.0, self._settings.shutdown_grace_s - _LAST_S):
-            for task in self._tasks:
-                task.cancel()
+        grace = self._settings.shutdown_grace_s
+        if now - self._stopping_since > grace - min(_LAST_S, grace / 4):
+            for job_id in list(self._handling):
+                self._stop_handler(job_id)
 
     async def _leave(self, ledger: AsyncLedger, stopping: bool) -> bool:
         """A last look; True when there was nothing (or nothing may be taken any more) and the answer is over."""
@@ -118,7 +129,7 @@ class ConcurrentRunner:
         if claim.ring:
             self._bell.ring_soon(self._queue)
         for job in claim.jobs:
-            self._start(ledger, job)
+            self._start(job)
         return not claim.jobs
 
     def _claim(self, most: int, *, listen: bool, answered: bool) -> Call[Claim]:
@@ -129,7 +140,7 @@ class ConcurrentRunner:
             max_jobs=most,
             lease_ms=self._lease_ms,
             answered=answered,
-            listen_ms=int(_LISTEN_S * 1000) if listen else 0,
+            listen_ms=_LISTED_MS if listen else 0,
         )
 
     async def _end_and_claim(self, ledger: AsyncLedger, free: int, answered: bool) -> Claim | None:
@@ -143,6 +154,7 @@ class ConcurrentRunner:
             calls.append(self._claim(free, listen=True, answered=answered))
         if not calls:
             return None
+        asked_at = time.monotonic()
         try:
             replies = await ledger.run_many(calls)
             for reply in replies:
@@ -151,94 +163,142 @@ class ConcurrentRunner:
         except LedgerError as error:
             log.warning("ledger.away", reason=error.problem_code)
             self._ended = ended + self._ended  # committing the same claim twice changes nothing
-            await asyncio.sleep(0.2)
+            await self._await_ledger(ledger)
             return None
+        if time.monotonic() - asked_at > _SLOW_S:
+            self._keeper.doubt()
         if ended:
-            self._after_commit(ended, replies[0].results)
+            await self._after_commit(ended, replies[0].results)
         if any(reply.ring for reply in replies):
             self._bell.ring_soon(self._queue)
         return replies[-1] if free > 0 else None
 
+    async def _await_ledger(self, ledger: AsyncLedger) -> None:
+        """Ask for something harmless until it is there: a claim that is sent blindly may still be carried out."""
+        self._keeper.doubt()
+        pause = 0.1
+        while True:
+            await asyncio.sleep(pause)
+            pause = min(1.0, pause * 2)
+            with contextlib.suppress(LedgerError):
+                await ledger.run(verbs.ping())
+                return
+            if self._stopping() and not self._tasks and not self._ended:
+                return
+
     def _busy_ms(self, ended: Sequence[Ended]) -> float:
         """Slot time that these jobs took together; each occupied one place of the room."""
         now = time.monotonic()
-        return sum(now - self._started.pop(end.id, now) for end in ended) * 1000
+        return sum(now - self._started.get(end.id, now) for end in ended) * 1000
 
-    def _after_commit(self, ended: Sequence[Ended], results: Sequence[str]) -> None:
-        self._keeper.let_go([end.id for end in ended])
+    async def _after_commit(self, ended: Sequence[Ended], results: Sequence[str]) -> None:
+        self._let_go([end.id for end in ended])
         for end, result in zip(ended, results, strict=True):
             if result == "stale":
                 log.warning("commit.refused", job=end.id, attempt=end.attempt)
-                for file_id in end.files:
-                    self._files.delete(file_id)
+                if end.files:
+                    await asyncio.to_thread(artifacts.throw_away, self._blocking, self._files, end.files)
+
+    def _let_go(self, job_ids: Sequence[str]) -> None:
+        self._keeper.let_go(job_ids)
+        for job_id in job_ids:
+            self._started.pop(job_id, None)
 
     async def _try(self, ledger: AsyncLedger, call: Call[Any]) -> Any:
         try:
             return await ledger.run(call)
         except LedgerError:
-            await asyncio.sleep(0.2)
+            if not self._stopping():
+                await self._await_ledger(ledger)
             return None
 
-    async def _wait(self, ledger: AsyncLedger, *, listen: bool) -> None:
-        """Until a job is done, or (with room left) until new work is announced, or a second has passed."""
-        if listen and (self._hearing is None or self._hearing.done()):
-            self._hearing = asyncio.create_task(self._hear(ledger))
+    async def _wait(self) -> None:
+        """Until a job is done, or new work is announced, or a second has passed."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LISTEN_S):
                 await self._something.wait()
         self._something.clear()
 
     async def _hear(self, ledger: AsyncLedger) -> None:
-        try:
-            if await ledger.wait_any([keys.of(self._queue, "wake", self._runner)], _LISTEN_S):
-                self._something.set()
-        except LedgerError:
-            await asyncio.sleep(0.2)  # said by whoever claims
+        """Listen all the time: with a pause between two listenings a job would wait out the pause."""
+        while True:
+            try:
+                if await ledger.wait_any([keys.of(self._queue, "wake", self._runner)], _LISTEN_S):
+                    self._something.set()
+            except LedgerError:
+                await asyncio.sleep(0.5)  # said by whoever claims
 
     # --- running ---
 
-    def _start(self, ledger: AsyncLedger, claimed: ClaimedJob) -> None:
+    def _start(self, claimed: ClaimedJob) -> None:
         loop = asyncio.get_running_loop()
         context = Context(
             claimed.id, self._queue, claimed.owner, claimed.attempt,
             runner=self._runner, send=self._send, files=self._files,
         )  # fmt: skip
-        self._keeper.hold(self._queue, Held(claimed, context))
         self._started[claimed.id] = time.monotonic()
         task = loop.create_task(self._run(claimed, context))
-        context.on_stop(lambda: _cancel_soon(loop, task))
         self._tasks.add(task)
+        self._handling[claimed.id] = task
+        self._keeper.hold(self._queue, Held(claimed, context))
+        context.on_stop(lambda: _soon(loop, self._stop_handler, claimed.id))
 
-    def _send(self, call: Call[str]) -> None:
+    def _stop_handler(self, job_id: str) -> None:
+        """Cancel a handler, once; its task goes on to end the job."""
+        task = self._handling.pop(job_id, None)
+        if task is not None:
+            task.cancel()
+
+    def _send(self, call: Call[str]) -> bool:
         # Handlers speak on the loop: one thread sends what they say, in order, so that nothing blocks.
         self._events.submit(self._send_now, call)
+        return True
 
     def _send_now(self, call: Call[str]) -> None:
-        try:
-            self._blocking.run(call)
-        except LedgerError as error:
-            log.warning("event.lost", reason=error.problem_code)
+        until = time.monotonic() + self._settings.lease_s
+        while True:
+            try:
+                self._blocking.run(call)
+                return
+            except LedgerError as error:
+                if self._stopping() or time.monotonic() > until:
+                    log.warning("event.lost", reason=error.problem_code)
+                    return
+                time.sleep(0.5)
 
     async def _run(self, claimed: ClaimedJob, context: Context) -> None:
         end: Ended | None
         try:
             end = await self._handled(claimed, context)
-        except Exception as error:
-            end = failed(claimed, context, error)
         except asyncio.CancelledError:
             end = self._stopped(claimed, context)
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # SystemExit, and what a Rust library panics with, are no Exceptions
+            end = failed(claimed, context, error)
+        finally:
+            self._handling.pop(claimed.id, None)
         if context.spoke:
             context.flush()
             await asyncio.get_running_loop().run_in_executor(self._events, _nothing)  # until it is all sent
-        for record in context.created:
-            await asyncio.to_thread(self._blocking.run, filing.put_file(record))
+        if context.created:
+            await asyncio.to_thread(self._settle_files, context, end)
         if end is not None:
             self._ended.append(end)
         else:
-            self._keeper.let_go([claimed.id])
+            self._let_go([claimed.id])
         # Here and not in a callback: whoever is woken must see that there is room again.
-        self._tasks.discard(cast(asyncio.Task[None], asyncio.current_task()))
+        self._tasks.discard(asyncio.current_task())
         self._something.set()
+
+    def _settle_files(self, context: Context, end: Ended | None) -> None:
+        for call in artifacts.settle(self._files, context, end):
+            while True:
+                try:
+                    self._blocking.run(call)
+                    break
+                except LedgerError:
+                    time.sleep(0.5)  # the job cannot end without the ledger either
 
     async def _handled(self, claimed: ClaimedJob, context: Context) -> Ended:
         job_type = self._handlers.job_type(claimed.type)
@@ -255,8 +315,9 @@ class ConcurrentRunner:
         return Ended(claimed.id, claimed.attempt, "release")
 
 
-def _cancel_soon(loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
-    loop.call_soon_threadsafe(task.cancel)
+def _soon(loop: asyncio.AbstractEventLoop, call: Callable[[str], None], job_id: str) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nothing runs there any more
+        loop.call_soon_threadsafe(call, job_id)
 
 
 def _nothing() -> None:

@@ -19,6 +19,8 @@ I = TypeVar("I", bound=Input)  # noqa: E741
 
 _FLUSH_S = 0.1
 """Events of a job that come faster than this are sent together."""
+_MOST_UNSENT = 10_000
+"""Events of a job that are kept while the ledger is away; the oldest go first."""
 
 
 class JobCanceled(JobError):
@@ -47,7 +49,7 @@ class Context:
         attempt: int,
         *,
         runner: str,
-        send: Callable[[Call[str]], None],
+        send: Callable[[Call[str]], bool],
         files: Files,
     ) -> None:
         self.job_id, self.queue, self.owner, self.attempt = job_id, queue, owner, attempt
@@ -55,6 +57,7 @@ class Context:
         self.created: list[FileRecord] = []
         self._runner, self._send, self._files = runner, send, files
         self._lock = threading.Lock()
+        self._sending = threading.Lock()
         self._events: list[tuple[str, bytes]] = []
         self._progress = b""
         self._fraction = 0.0
@@ -117,16 +120,27 @@ class Context:
                 self._on_stop()
 
     def on_stop(self, call: Callable[[], None]) -> None:
+        """``call`` may be called twice, and from another thread."""
         self._on_stop = call
+        if self._stop is not None:
+            call()
 
-    def flush(self) -> None:
-        """Send what was gathered."""
-        with self._lock:
-            events, self._events = self._events, []
-            progress, self._progress = self._progress, b""
-            self._sent_at = time.monotonic()
-        if events:
-            self._send(verbs.report(self.queue, self._runner, self.job_id, self.attempt, events, progress))
+    def flush(self) -> bool:
+        """Send what was gathered; False if the ledger is away, then it is kept for the next time."""
+        with self._sending:  # the keeper flushes too: events must not overtake each other
+            with self._lock:
+                events, self._events = self._events, []
+                progress, self._progress = self._progress, b""
+                self._sent_at = time.monotonic()
+            if not events:
+                return True
+            call = verbs.report(self.queue, self._runner, self.job_id, self.attempt, events, progress)
+            if self._send(call):
+                return True
+            with self._lock:
+                self._events = (events + self._events)[-_MOST_UNSENT:]
+                self._progress = self._progress or progress
+            return False
 
     @property
     def spoke(self) -> bool:

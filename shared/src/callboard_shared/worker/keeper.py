@@ -14,20 +14,21 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-import orjson
 import structlog
 
 from callboard_shared.errors import JobError, LedgerError
 from callboard_shared.ledger import ClaimedJob, Ended, Ledger, keys, verbs
 from callboard_shared.settings import WorkerSettings
 from callboard_shared.worker.job import ClaimLost, Context, JobCanceled
-from callboard_shared.worker.outcome import timed_out
+from callboard_shared.worker.outcome import problem_json, timed_out
 
 log = structlog.get_logger(__name__)
 
 _LISTEN_S = 1.0
 _SILENT_S = 60
 """A process whose keeper could not run for this long is stuck, and its leases lapsed long ago."""
+_DOUBT_S = 10.0
+"""After trouble with the ledger: how long to look for jobs that were claimed without our hearing of it."""
 
 
 @dataclass(slots=True)
@@ -62,6 +63,8 @@ class Keeper:
         self._lock = threading.Lock()
         self._renewed_at = time.monotonic()
         self._stopping_since: float | None = None
+        self._doubt_until = 0.0
+        self._unknown: set[tuple[str, str, int]] = set()
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
 
     def start(self) -> None:
@@ -76,6 +79,10 @@ class Keeper:
             for job_id in job_ids:
                 self._held.pop(job_id, None)
 
+    def doubt(self) -> None:
+        """The answer of a claim may have been lost on the way: what it took must be found and given back."""
+        self._doubt_until = time.monotonic() + _DOUBT_S
+
     def _control_keys(self) -> list[str]:
         return [keys.of(queue, "control", self._runner) for queue in self._queues]
 
@@ -83,21 +90,42 @@ class Keeper:
         while True:
             faulthandler.dump_traceback_later(_SILENT_S, exit=True)
             try:
-                self._turn()
+                self._hear()
             except LedgerError:
+                self.doubt()
                 time.sleep(0.5)  # handlers go on; the leases may lapse, and then the commit is refused
+            except Exception:
+                log.exception(
+                    "keeper.failed", runner=self._runner
+                )  # without a keeper every lease would lapse
+                time.sleep(1)
+            self._check_time_limits()  # these need no ledger
+            self._end_what_ignores_us()
 
-    def _turn(self) -> None:
+    def _hear(self) -> None:
         heard = self._ledger.wait_any(self._control_keys(), _LISTEN_S)
         if heard is not None:
             self._cancel(heard.decode())
-        self._check_time_limits()
         if time.monotonic() - self._renewed_at >= self._settings.heartbeat_s:
             self._renew()
+        if time.monotonic() < self._doubt_until:
+            self._give_back_unknown()
         for _, held in self._snapshot():
-            if held.context.has_unsent:
-                held.context.flush()
-        self._end_what_ignores_us()
+            if held.context.has_unsent and not held.context.flush():
+                break
+
+    def _give_back_unknown(self) -> None:
+        """Jobs that the ledger thinks we run and that nobody here knows, seen twice, go back to their line."""
+        unknown: set[tuple[str, str, int]] = set()
+        for queue in self._queues:
+            for job_id, attempt in self._ledger.run(verbs.held(queue, self._runner)):
+                if job_id not in self._held:
+                    unknown.add((queue, job_id, attempt))
+        for queue, job_id, attempt in unknown & self._unknown:
+            if job_id not in self._held:
+                log.warning("keeper.gives_back", runner=self._runner, job=job_id)
+                self._ledger.run(verbs.finish(queue, self._runner, [Ended(job_id, attempt, "release")]))
+        self._unknown = unknown
 
     def _snapshot(self) -> list[tuple[str, Held]]:
         with self._lock:
@@ -116,7 +144,6 @@ class Keeper:
                 held.stop(timed_out(held.claimed), timed_out(held.claimed))
 
     def _renew(self) -> None:
-        self._renewed_at = time.monotonic()
         lease_ms = int(self._settings.lease_s * 1000)
         by_queue: dict[str, list[Held]] = {}
         for queue, held in self._snapshot():
@@ -129,6 +156,7 @@ class Keeper:
                     held.stop(JobCanceled("The job was canceled."))
                 elif state == "lost":
                     held.stop(ClaimLost("Another runner has this job now."))
+        self._renewed_at = time.monotonic()
 
     def _end_what_ignores_us(self) -> None:
         now = time.monotonic()
@@ -144,7 +172,12 @@ class Keeper:
             if held.stopped_at is not None and now - held.stopped_at > grace
         ]
         if (over and self._held) or stuck:
-            self._hand_back(stuck)
+            try:
+                self._hand_back(stuck)
+            except LedgerError as error:
+                log.warning("keeper.cannot_hand_back", runner=self._runner, reason=error.problem_code)
+                if not over:
+                    return  # nobody would hear why the job was ended: again at the next turn
             self._end_process()
 
     def _hand_back(self, stuck: list[Held]) -> None:
@@ -155,7 +188,7 @@ class Keeper:
             if held not in stuck:
                 end = Ended(job.id, job.attempt, "release")
             elif held.error is not None:
-                end = Ended(job.id, job.attempt, "failed", error=orjson.dumps(held.error.problem()))
+                end = Ended(job.id, job.attempt, "failed", error=problem_json(held.error))
             else:
                 end = Ended(job.id, job.attempt, "canceled")
             by_queue.setdefault(queue, []).append(end)

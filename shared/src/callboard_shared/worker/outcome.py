@@ -14,11 +14,14 @@ from callboard_shared.errors import CallboardError, FinalError, JobError
 from callboard_shared.jobs.base import Input, JobType, Output
 from callboard_shared.ledger import ClaimedJob, Ended
 from callboard_shared.settings import FileSettings
+from callboard_shared.telemetry import without_secrets
 from callboard_shared.worker.job import ClaimLost, Context, JobCanceled
 
 log = structlog.get_logger(__name__)
 
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 1.0, 120.0
+_LONGEST_DETAIL = 4_000
+"""Characters; an exception may carry a whole tensor in its text."""
 
 
 def read_input(job_type: JobType[Any, Any], claimed: ClaimedJob) -> Input:
@@ -57,11 +60,19 @@ def failed(claimed: ClaimedJob, context: Context, error: BaseException) -> Ended
     if not isinstance(error, CallboardError):
         log.error("job.handler_error", job=claimed.id, type=claimed.type, exc_info=error)
         error = FinalError(f"The handler failed: {type(error).__name__}: {error}", code="handler-error")
-    body = orjson.dumps(error.problem())
+    body = problem_json(error)
     if not error.retryable:
         return _ended(claimed, context, "failed", error=body)
     delay_ms = int(1000 * (error.retry_after_s or back_off_s(claimed.attempt)))
     return _ended(claimed, context, "retry", error=body, delay_ms=delay_ms)
+
+
+def problem_json(error: CallboardError) -> bytes:
+    """The problem for the job's owner: a detail that is valid UTF-8, of bounded length, and holds no secret."""
+    problem = error.problem()
+    detail = without_secrets(str(problem["detail"]).encode("utf-8", "replace").decode())
+    problem["detail"] = detail if len(detail) <= _LONGEST_DETAIL else detail[:_LONGEST_DETAIL] + "…"
+    return orjson.dumps(problem, default=str)
 
 
 def back_off_s(attempt: int) -> float:
@@ -78,6 +89,8 @@ def timed_out(claimed: ClaimedJob) -> JobError:
 
 def _ended(claimed: ClaimedJob, context: Context, outcome: Any, **fields: Any) -> Ended:
     usage = context.usage
+    # Another attempt makes its own files: those of this one stay only if the job ends with it.
+    tried_again = outcome == "retry" and claimed.attempt < claimed.max_attempts
     return Ended(
         claimed.id,
         claimed.attempt,
@@ -85,6 +98,6 @@ def _ended(claimed: ClaimedJob, context: Context, outcome: Any, **fields: Any) -
         usage=orjson.dumps(usage, option=orjson.OPT_SERIALIZE_NUMPY) if usage else b"{}",
         tokens=int(usage.get("tokens", 0)),
         characters=int(usage.get("characters", 0)),
-        files=tuple(record.id for record in context.created),
+        files=() if tried_again else tuple(record.id for record in context.created),
         **fields,
     )

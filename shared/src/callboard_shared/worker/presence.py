@@ -63,6 +63,8 @@ class Presence:
                 self._look_after_children()
             except LedgerError:
                 continue  # said by the ledger's users; the next beat comes soon
+            except Exception:
+                log.exception("presence.failed", worker=self._id)  # a worker that nobody sees is worse
 
     def _beat(self) -> None:
         self._ledger.run_many(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import signal
 import socket
 import sys
 import threading
@@ -61,6 +62,7 @@ class Worker:
         self._runners: dict[str, Any] = {}
         self._lock = threading.Lock()
         self._presence: Presence | None = None
+        self._answering = self._leaving = False  # of a child
         self.celery = self._celery()
 
     # --- declaring ---
@@ -104,7 +106,7 @@ class Worker:
 
     @property
     def stopping(self) -> bool:
-        return self._shared[_STOPPING] == 1
+        return self._leaving or self._shared[_STOPPING] == 1
 
     def _celery(self) -> Celery:
         app = celery_app(f"callboard_{self.name}")
@@ -137,7 +139,14 @@ class Worker:
         return "" if self._shared[_READY] else "loading models"
 
     def _child_started(self, **_: Any) -> None:
+        signal.signal(signal.SIGTERM, self._child_told_to_end)
         self._run_start_hooks()
+
+    def _child_told_to_end(self, *_: Any) -> None:
+        """SIGTERM often goes to a whole process group: a child then ends as gracefully as its parent."""
+        if not self._answering:
+            raise SystemExit(0)
+        self._leaving = True
 
     def _run_start_hooks(self) -> None:
         for hook in self._start_hooks:
@@ -161,9 +170,18 @@ class Worker:
         """The Celery task: there is work on ``queue``."""
         if queue in self.queues and not self.stopping:
             if self.pool == "prefork":
-                self._batch_runner().answer(queue)
+                self._answer_in_batches(queue)
             else:
                 self._answer_concurrently(queue)
+
+    def _answer_in_batches(self, queue: str) -> None:
+        self._answering = True
+        try:
+            self._batch_runner().answer(queue)
+        finally:
+            self._answering = False
+        if self._leaving:
+            raise SystemExit(0)
 
     def _runner_name(self) -> str:
         return f"{self.id}#{os.getpid()}"
@@ -185,10 +203,13 @@ class Worker:
                     self._runner_name(), queue, self.slots, self.handlers, Ledger(), AsyncBell(Bell(self.celery)),
                     Files(local_store()), self.settings, lambda: self.stopping,
                 )  # fmt: skip
-                self._runners[queue] = (runner, threading.Lock())
-            runner, answering = self._runners[queue]
-        if answering.acquire(blocking=False):  # else the one who is at it claims what this bell was for
+                self._runners[queue] = (runner, threading.Lock(), threading.Event())
+            runner, answering, rung = self._runners[queue]
+        # One answers; whoever is at it answers this bell too, also if he was just about to leave.
+        rung.set()
+        while rung.is_set() and answering.acquire(blocking=False):
             try:
+                rung.clear()
                 runner.answer()
             finally:
                 answering.release()

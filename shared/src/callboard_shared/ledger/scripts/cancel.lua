@@ -5,7 +5,7 @@ if not job then return "missing" end
 if TERMINAL[job.status] then return "already-ended" end
 if job.status == "canceling" then return "canceling" end
 if job.status == "running" then
-  call("HSET", K.job .. id, "status", "canceling", "cancel_at", int(NOW))
+  call("HSET", K.job .. id, "status", "canceling")
   emit_status(id, "canceling", job.attempt)
   notify(id, job.watch)
   call("RPUSH", K.control .. job.worker, id)

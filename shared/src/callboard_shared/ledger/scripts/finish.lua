@@ -51,7 +51,8 @@ for n = 0, jobs - 1 do
   local id, attempt, outcome = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local job = load_job(id)
   local active = job and (job.status == "running" or job.status == "canceling")
-  if not job or job.attempt ~= attempt or job.worker ~= runner or not (active or TERMINAL[job.status]) then
+  local mine = job and job.attempt == attempt and job.worker == runner and not job.lapsed
+  if not mine or not (active or TERMINAL[job.status]) then
     call("HINCRBY", K.stats, "stale", 1)
     reply[#reply + 1] = "stale"
   elseif not active then
@@ -75,8 +76,11 @@ end
 write_usage(figures)
 if done > 0 then
   call("HINCRBY", K.stats, "done", done)
-  local old = call("HGET", K.stats, "occupancy")
-  call("HSET", K.stats, "occupancy", mean(old, busy_ms / done))
+  local old
+  if busy_ms > 0 then -- 0: not measured
+    old = call("HGET", K.stats, "occupancy")
+    call("HSET", K.stats, "occupancy", mean(old, busy_ms / done))
+  end
   for job_type, s in pairs(sample) do
     old = call("HGET", K.stats, "run:" .. job_type)
     call("HSET", K.stats, "run:" .. job_type, mean(old, s[1] / s[2]))

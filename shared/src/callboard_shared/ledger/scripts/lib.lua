@@ -152,7 +152,7 @@ end
 
 local JOB_FIELDS = { "status", "owner", "type", "attempt", "retention", "watch", "hook", "dependents",
   "priority", "sequence", "max_attempts", "worker", "started", "created", "expires", "batch", "weight",
-  "timeout", "cancel_at", "claimed", "reason" }
+  "timeout", "claimed", "lapsed" }
 
 local function load_job(id)
   local values = call("HMGET", K.job .. id, unpack(JOB_FIELDS))
@@ -174,6 +174,7 @@ local function back_to_line(id, job, attempt)
 end
 
 -- The claim of a running job is void: its process died, or was silent for longer than the lease.
+-- A job that this ends is marked, so that a late commit of its last attempt is refused, not taken for a repeat.
 local function lapse(id, figures)
   local job = load_job(id)
   if not job or (job.status ~= "running" and job.status ~= "canceling") then
@@ -182,13 +183,13 @@ local function lapse(id, figures)
   end
   if job.status == "canceling" then
     call("ZREM", K.lease, id)
-    end_job(id, "canceled", job, {}, figures)
+    end_job(id, "canceled", job, { "lapsed", "1" }, figures)
   elseif tonumber(job.attempt) >= tonumber(job.max_attempts) then
     call("ZREM", K.lease, id)
     local detail = "The worker running this job died or fell silent in each of its " .. job.max_attempts
       .. " attempts. Look at the worker's log; a job that needs more memory than there is looks like this."
     end_job(id, "failed", job, { "error", '{"type":"urn:callboard:problem:worker_lost","title":"The worker was lost",'
-      .. '"status":500,"code":"worker_lost","retryable":true,"detail":"' .. detail .. '"}' }, figures)
+      .. '"status":500,"code":"worker_lost","retryable":true,"detail":"' .. detail .. '"}', "lapsed", "1" }, figures)
   else
     emit(id, "log", '{"level":"warning","message":"the worker was lost in attempt ' .. job.attempt
       .. '; the job is ready again"}')

@@ -61,7 +61,7 @@ for n = 0, jobs - 1 do
       elseif status == "scheduled" then
         call("ZADD", K.due, run_at, id)
       else
-        call("ZADD", K.blocked, NOW, id)
+        call("ZADD", K.blocked, NOW + 5000, id)
         for other in string.gmatch(dependencies, "%S+") do call("SADD", K.waits .. id, other) end
       end
       reply[#reply + 1] = { id, status, int(NOW), spot, when, 0 }

@@ -49,11 +49,14 @@ if NOW - seen_at >= 1000 or not s[3] then
   local share = 1 - math.exp(-passed / 5) -- a mean over about five seconds
   rate = rate + share * ((done - tonumber(s[2] or "0")) / passed - rate)
   if not s[3] or rate < 0.001 then rate = 0 end
-  call("HSET", K.stats, "seen_done", done, "seen_at", int(NOW), "rate", string.format("%.3f", rate))
+  call("HSET", K.stats, "seen_done", done, "seen_at", int(NOW), "rate", string.format("%.6f", rate))
 end
 call("HSET", K.stats, "slots", slots)
 
+-- Each blocked job is looked at again now and then, in turn: many that wait long hide no new one.
+local blocked = upto(K.blocked)
+for _, id in ipairs(blocked) do call("ZADD", K.blocked, "XX", NOW + 30000, id) end
+
 local ring = 0
 if total_ready() > 0 then ring = call_for_hands() end
-return { ring, #due, #lapsed, #expired, #old, files, call("SRANDMEMBER", K.settle, limit),
-  call("ZRANGEBYSCORE", K.blocked, "-inf", NOW - 5000, "LIMIT", 0, limit) }
+return { ring, #due, #lapsed, #expired, #old, files, call("SRANDMEMBER", K.settle, limit), blocked }

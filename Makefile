@@ -1,0 +1,80 @@
+# Callboard. 'make help' lists every verb. Needs Python 3.11–3.13, make and a shell; sets itself up in .venv.
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/sh
+
+# Settings of the set-up: PYTHON=python3.13 picks the Python; TORCH_INDEX is the index of torch's CPU builds (may be empty).
+PYTHON ?=
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+ARGS ?=
+export PYTHON TORCH_INDEX
+
+VENV := .venv/bin
+# Whatever can run the set-up: the environment's own Python once there is one, else one on the PATH.
+ANY_PYTHON := $(if $(realpath .venv/bin/python),.venv/bin/python -S,$(shell for p in $(PYTHON) python3 \
+    python3.13 python3.12 python3.11 python; do command -v "$$p" && break; done))
+BOOTSTRAP = $(if $(ANY_PYTHON),$(ANY_PYTHON) deploy/embedded/bootstrap.py,echo "Callboard needs Python 3.11, 3.12 or 3.13; none is on this machine." >&2; exit 1;)
+
+.PHONY: help setup demo run stop sign-in test check bench docs format lock models new-worker clean distclean installed tools
+
+help: ## This list
+	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@echo
+
+##@ Use it
+demo: installed ## Start a stack, run real jobs over HTTP, show the results, end it
+	@$(VENV)/python -m callboard_embedded demo $(ARGS)
+
+run: installed ## Run the stack on 127.0.0.1:8000 until Ctrl-C (CALLBOARD_PORT, CALLBOARD_HOME)
+	@$(VENV)/python -m callboard_embedded run $(ARGS)
+
+stop: installed ## End the stack that runs on .callboard, from another terminal
+	@$(VENV)/python -m callboard_embedded stop $(ARGS)
+
+sign-in: installed ## Print a new link that signs in to the console
+	@$(VENV)/python -m callboard_embedded sign-in
+
+models: installed ## List the models that jobs can name, and load each once (ARGS=--list only lists)
+	@$(VENV)/python -m callboard_embedded models $(ARGS)
+
+setup: installed ## Set up .venv alone (PYTHON=python3.13, TORCH_INDEX=…); again: nothing to do
+
+##@ Work on it
+test: tools ## Run the tests (ARGS="tests/unit -k ledger" to choose)
+	@$(VENV)/python -m pytest $(ARGS)
+
+check: tools ## Lint, format, types and import rules
+	@$(VENV)/ruff check .
+	@$(VENV)/ruff format --check .
+	@$(VENV)/mypy
+	@$(VENV)/lint-imports --no-logo
+
+format: tools ## Put the code in form
+	@$(VENV)/ruff check --fix --quiet . ; $(VENV)/ruff format .
+
+bench: tools ## Measure against plain Celery, taskiq and dramatiq; prints a table of ratios
+	@$(VENV)/python -m bench $(ARGS)
+
+docs: tools ## Write the generated parts of README and docs anew from the code
+	@$(VENV)/python docs/generate.py $(ARGS)
+
+new-worker: tools ## Scaffold a worker and its first job type: make new-worker NAME=audio
+	@$(VENV)/python deploy/new_worker.py "$(NAME)"
+
+lock: tools ## Make the hashed lock file of each service image anew from constraints.txt
+	@$(VENV)/python deploy/lock.py $(ARGS)
+
+##@ Tidy up
+clean: ## Remove caches and build leftovers
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	@find . -name .venv -prune -o -name .git -prune -o -name .callboard -prune -o \
+	    \( -name __pycache__ -o -name build \) -type d -print | xargs rm -rf
+
+distclean: clean ## Remove .venv as well; your data in .callboard stays
+	@rm -rf .venv
+
+# Set-up happens by itself, once; these do nothing when nothing changed.
+installed:
+	@$(BOOTSTRAP) run
+tools:
+	@$(BOOTSTRAP) dev

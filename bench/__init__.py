@@ -1,0 +1,1 @@
+"""What Callboard must reach, measured beside its rivals in one run on one machine: ``python -m bench``."""

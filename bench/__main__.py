@@ -1,0 +1,55 @@
+"""``python -m bench [--quick] [--only a,c] [--rounds N]``: one table of what must be reached, from one run."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from bench import echo, embed, footprint, idle, ledger_cost
+from bench.machine import describe
+from bench.report import Row, keep, show
+from bench.scale import FULL, QUICK
+from bench.wire import WrkMissing
+
+GROUPS = {"a": echo, "b": idle, "c": embed, "d": ledger_cost, "e": footprint}
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> int:
+    """Run the chosen groups; 0 whatever the verdicts are, for speed is never asserted."""
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument(
+        "--only", default="abcde", help="groups: a echo, b idle, c embed, d ledger, e footprint"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer jobs, one round: a look, not a measurement"
+    )
+    parser.add_argument("--rounds", type=int, help="times that rivals and Callboard take turns")
+    chosen = parser.parse_args()
+    scale = QUICK if chosen.quick else FULL
+    if chosen.rounds:
+        scale = dataclasses.replace(scale, rounds=chosen.rounds)
+    console, machine, rows = Console(), describe(), list[Row]()
+    try:
+        for letter in sorted(set(chosen.only) & set(GROUPS)):
+            for row in GROUPS[letter].rows(scale):
+                console.print(
+                    f"{row.what}: {row.figure:,.2f} {row.unit}", style="dim", markup=False, highlight=False
+                )
+                rows.append(row)
+    except WrkMissing as missing:
+        console.print(str(missing), style="red")
+        return 2
+    finally:
+        if rows:
+            show(rows, machine["line"], console)
+            console.print(f"kept in {keep(rows, machine, RESULTS)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

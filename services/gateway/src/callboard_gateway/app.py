@@ -1,0 +1,141 @@
+"""Puts the gateway together: its parts, its routes, and what starts and ends with it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from fastapi import FastAPI
+from starlette.routing import Route
+
+from callboard_gateway import metrics, openapi, pages, problems
+from callboard_gateway.auth import KeyRing
+from callboard_gateway.desk import DeleteFile, Desk
+from callboard_gateway.edge import Edge
+from callboard_gateway.known_models import KnownModels
+from callboard_gateway.prompt_ledger import PromptLedger
+from callboard_gateway.rate_limit import RateLimiter
+from callboard_gateway.routes import events, files, job_types, jobs, keys, models, operating
+from callboard_gateway.routes.submit import SubmitBatchRoute, SubmitRoute
+from callboard_gateway.settings import GatewaySettings
+from callboard_gateway.stopping import Stopping
+from callboard_gateway.submission import Reader
+from callboard_gateway.submitter import Submitter
+from callboard_shared.bell import AsyncBell, Bell, celery_app
+from callboard_shared.errors import LedgerError
+from callboard_shared.ledger import filing
+from callboard_shared.ledger.news import News
+from callboard_shared.settings import BrokerSettings, LedgerSettings
+
+log = structlog.get_logger(__name__)
+
+
+def create_app(
+    settings: GatewaySettings | None = None,
+    *,
+    ledger_settings: LedgerSettings | None = None,
+    broker_settings: BrokerSettings | None = None,
+) -> FastAPI:
+    """The gateway as an ASGI application. Settings that are not given come from the environment."""
+    settings = settings or GatewaySettings()
+    ledger_settings = ledger_settings or LedgerSettings()
+    broker = broker_settings or BrokerSettings()
+    broker = BrokerSettings(broker_url=broker.broker_url or ledger_settings.redis_url)
+    app = FastAPI(
+        title="Callboard", lifespan=_lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
+    ledger = PromptLedger(ledger_settings, patience_s=settings.submit_timeout_s)
+    bell = AsyncBell(Bell(celery_app("callboard-gateway", broker)))
+    app.state.settings = settings
+    app.state.ledger = ledger
+    app.state.bell = bell
+    app.state.news = News(ledger)
+    app.state.stopping = Stopping()
+    app.state.models = KnownModels(ledger)
+    app.state.submitter = Submitter(ledger, bell, max_waiting=settings.max_waiting_jobs)
+    app.state.keyring = KeyRing(
+        ledger,
+        RateLimiter(settings.rate_limit_per_s, settings.rate_limit_burst),
+        cache_s=settings.key_cache_s,
+        admin_secret=settings.admin_key.get_secret_value() if settings.admin_key else None,
+    )
+    app.state.desk = Desk(
+        ledger,
+        app.state.submitter,
+        app.state.news,
+        Reader(
+            expires_s=settings.default_expires_s,
+            allow_loopback=settings.webhook_allow_private,
+            check_model=app.state.models.check,
+        ),
+        app.state.stopping,
+        ring=bell.ring_soon,
+        delete_file=_file_remover(app),
+    )
+    _add_routes(app, settings)
+    return app
+
+
+def _add_routes(app: FastAPI, settings: GatewaySettings) -> None:
+    way_in = (app.state.keyring, app.state.desk, settings.max_json_bytes)
+    direct = [
+        Route("/v1/jobs", SubmitRoute(*way_in), methods=["POST"]),
+        Route("/v1/jobs:batch", SubmitBatchRoute(*way_in), methods=["POST"]),
+    ]
+    app.router.routes.extend(direct)
+    for part in (jobs, events, job_types, models, keys, operating):
+        app.include_router(part.router)
+    app.add_middleware(Edge, direct={("POST", route.path): route for route in direct})
+    files.install(app)
+    metrics.install(app)  # counts what the edge answers
+    pages.install(app)
+    problems.install(app)
+    openapi.install(app)
+
+
+def _file_remover(app: FastAPI) -> DeleteFile:
+    async def remove(file_id: str, owner: str) -> None:
+        await app.state.ledger.run(filing.delete_file(file_id, owner))
+        await app.state.files.delete(file_id)
+
+    return remove
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    state = app.state
+    await state.news.start()
+    background = [
+        asyncio.create_task(_ensure_admin(state.keyring), name="admin key"),
+        asyncio.create_task(state.models.keep_fresh(), name="known models"),
+    ]
+    try:
+        with metrics.serving(app):
+            yield
+    finally:
+        state.stopping.begin()
+        await _end(background)
+        await state.submitter.close()
+        await state.news.stop()
+        state.bell.close()
+        await state.ledger.close()
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they are done: the Redis client loses a cancel that comes while it connects."""
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=0.2)
+
+
+async def _ensure_admin(keyring: KeyRing) -> None:
+    """Write CALLBOARD_ADMIN_KEY to the ledger, as soon as that is there."""
+    while True:
+        try:
+            await keyring.admin()
+            return
+        except LedgerError:
+            await asyncio.sleep(1)

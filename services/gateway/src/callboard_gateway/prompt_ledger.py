@@ -1,0 +1,51 @@
+"""The ledger as the gateway sees it: it answers soon, or it is away.
+
+A client that repeats on a broken connection may take twice its socket timeout; an HTTP caller is promised its
+503 within two seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
+
+from callboard_shared.errors import LedgerUnavailable
+from callboard_shared.ledger import AsyncLedger, Call
+from callboard_shared.settings import LedgerSettings
+
+T = TypeVar("T")
+
+
+class PromptLedger(AsyncLedger):
+    """An ``AsyncLedger`` of which every answer comes within ``patience_s`` seconds, or LedgerUnavailable."""
+
+    def __init__(self, settings: LedgerSettings | None = None, *, patience_s: float = 1.8) -> None:
+        super().__init__(settings)
+        self._patience_s = patience_s
+
+    async def run(self, call: Call[T]) -> T:
+        return await self._soon(super().run(call))
+
+    async def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        return await self._soon(super().run_many(calls))
+
+    async def _soon(self, answer: Coroutine[Any, Any, T]) -> T:
+        # Not asyncio.timeout: the Redis client loses a cancel that comes while it connects, and goes on.
+        task = asyncio.create_task(answer)
+        try:
+            await asyncio.wait((task,), timeout=self._patience_s)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if task.done():
+            return task.result()
+        task.cancel()
+        task.add_done_callback(_forget)
+        raise LedgerUnavailable("The ledger (Redis) does not answer. Try again in a moment.", retry_after_s=2)
+
+
+def _forget(task: asyncio.Task[Any]) -> None:
+    """Whatever became of it, nobody waits for it any more."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,352 @@
+"""Files: upload in pieces, read whole or by range, list, delete. What is another key's is not there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import BaseModel, Field
+from starlette.requests import ClientDisconnect
+
+from callboard_gateway.auth import Authenticated, require
+from callboard_gateway.lingering import LingeringResponse
+from callboard_gateway.multipart import FormReader, PartBegin, PartData, PartEnd, boundary_of
+from callboard_gateway.problems import error_response, problem_response
+from callboard_shared.errors import CallboardError, Invalid, Malformed, NotFound, TooLarge
+from callboard_shared.files import AsyncDraft, AsyncFiles, FileRecord, UploadSettings, local_store
+from callboard_shared.ids import is_id
+from callboard_shared.ledger import AsyncLedger, filing
+
+FORM_OVERHEAD = 64 * 1024
+"""Bytes of a form that may be something else than the file: boundaries, headers, the purpose."""
+MAX_PURPOSE = 64
+
+router = APIRouter(tags=["files"])
+Reader = Annotated[Authenticated, Depends(require("jobs:read"))]
+Writer = Annotated[Authenticated, Depends(require("jobs:write"))]
+
+
+class FileObject(BaseModel):
+    """A file that the key stored, or that a job of the key made."""
+
+    id: str = Field(examples=["file_01k9xq3v5ef7v8m2c4r6t8w0y2"])
+    name: str = Field(examples=["reviews.csv"])
+    media_type: str = Field(description="Judged by the content.", examples=["text/csv"])
+    bytes: int
+    sha256: str = Field(description="Hexadecimal; also the ETag of the content.")
+    purpose: str | None
+    created_at: str = Field(examples=["2026-11-22T21:30:00.000Z"])
+    expires_at: str | None
+    url: str = Field(description="Path of the content.", examples=["/v1/files/file_01k9…/content"])
+
+
+class FileList(BaseModel):
+    data: list[FileObject]
+    next_cursor: str | None
+
+
+def install(app: FastAPI) -> None:
+    app.state.files = AsyncFiles(local_store())
+    app.state.max_file_bytes = UploadSettings().max_file_bytes
+    app.include_router(router)
+
+
+_UPLOAD_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "file": {"type": "string", "format": "binary", "description": "The content."},
+                        "purpose": {
+                            "type": "string",
+                            "maxLength": MAX_PURPOSE,
+                            "description": "What the file is for; kept and given back.",
+                        },
+                    },
+                }
+            }
+        },
+    }
+}
+_CONTENT_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The content, in its own media type.",
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    },
+    206: {"description": "The range that was asked for."},
+    304: {"description": "The content is the one that `If-None-Match` names."},
+    416: {"description": "The range lies outside the content."},
+}
+
+
+@router.post(
+    "/v1/files",
+    status_code=201,
+    response_model=FileObject,
+    summary="Upload a file",
+    operation_id="upload_file",
+    openapi_extra=_UPLOAD_BODY,
+)
+async def upload_file(request: Request, caller: Writer) -> Response:
+    """Store the part `file` of a multipart form. Its media type is judged by its bytes."""
+    files: AsyncFiles = request.app.state.files
+    limit: int = request.app.state.max_file_bytes
+    try:
+        record = await _receive(request, files, caller.owner, limit)
+    except TooLarge as error:
+        return LingeringResponse(error_response(request, error))
+    try:
+        await request.app.state.ledger.run(filing.put_file(record))
+    except CallboardError:
+        await files.delete(record.id)
+        raise
+    return JSONResponse(record.view(), 201, headers={"Location": f"/v1/files/{record.id}"})
+
+
+@router.get("/v1/files", response_model=FileList, summary="List files", operation_id="list_files")
+async def list_files(
+    request: Request,
+    caller: Reader,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    cursor: Annotated[str | None, Query(max_length=200)] = None,
+) -> Response:
+    """The key's files, newest first."""
+    before = _position(cursor) if cursor is not None else None
+    ledger: AsyncLedger = request.app.state.ledger
+    records, following = await filing.list_files(ledger, caller.owner, limit=limit, before=before)
+    next_cursor = f"{following[0]}.{following[1]}" if following else None
+    return JSONResponse({"data": [record.view() for record in records], "next_cursor": next_cursor})
+
+
+def _position(cursor: str) -> tuple[int, str]:
+    """The (created, id) after which the next page begins."""
+    made, _, file_id = cursor.partition(".")
+    if not re.fullmatch(r"[0-9]{1,15}", made) or not is_id(file_id, "file"):
+        fault = {"field": "cursor", "message": "give the next_cursor of this list", "code": "cursor"}
+        raise Invalid("This list has no such cursor.", errors=[fault])
+    return int(made), file_id
+
+
+@router.get("/v1/files/{file_id}", response_model=FileObject, summary="A file", operation_id="get_file")
+async def get_file(request: Request, file_id: str, caller: Reader) -> Response:
+    record = await _owned(request, file_id, caller)
+    return JSONResponse(record.view())
+
+
+@router.get(
+    "/v1/files/{file_id}/content",
+    response_class=StreamingResponse,
+    responses=_CONTENT_RESPONSES,
+    summary="A file's content",
+    operation_id="get_file_content",
+)
+@router.head("/v1/files/{file_id}/content", include_in_schema=False)
+async def get_content(request: Request, file_id: str, caller: Reader) -> Response:
+    """The whole content, or one range of it (`Range: bytes=…`); the ETag is the SHA-256."""
+    record = await _owned(request, file_id, caller)
+    headers = content_headers(record)
+    if _names(request.headers.get("if-none-match"), headers["ETag"]):
+        return Response(status_code=304, headers={name: headers[name] for name in ("ETag", "Cache-Control")})
+    asked = request.headers.get("range")
+    if asked and request.headers.get("if-range", headers["ETag"]) != headers["ETag"]:
+        asked = None  # the client's part is of another content (RFC 9110, 13.1.5)
+    span = Span.parse(asked, record.bytes)
+    if span is None:
+        problem = RangeNotSatisfiable(f"The content has {record.bytes} bytes.").problem()
+        return problem_response(request, problem, {"Content-Range": f"bytes */{record.bytes}"})
+    headers["Content-Length"] = str(span.length)
+    if span.partial:
+        headers["Content-Range"] = f"bytes {span.start}-{span.start + span.length - 1}/{record.bytes}"
+    status = 206 if span.partial else 200
+    if request.method == "HEAD" or span.length == 0:
+        return Response(status_code=status, headers=headers)
+    body = await _opened(request.app.state.files.read(record.id, span.start, span.length))
+    return StreamingResponse(body, status, headers)
+
+
+@router.delete("/v1/files/{file_id}", status_code=204, summary="Delete a file", operation_id="delete_file")
+async def delete_file(request: Request, file_id: str, caller: Writer) -> Response:
+    record = await _owned(request, file_id, caller)
+    await request.app.state.ledger.run(filing.delete_file(record.id, caller.owner))
+    await request.app.state.files.delete(record.id)
+    return Response(status_code=204)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The part of a content to send."""
+
+    start: int
+    length: int
+    partial: bool
+
+    @classmethod
+    def parse(cls, header: str | None, size: int) -> Span | None:
+        """``None`` where the range lies outside; what is no single byte range is ignored (RFC 9110, 14.2)."""
+        match = re.fullmatch(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", header or "")
+        if match is None or not (match[1] or match[2]):
+            return cls(0, size, partial=False)
+        if not match[1]:
+            start, stop = max(0, size - int(match[2])), size
+        else:
+            start, stop = int(match[1]), min(size, int(match[2]) + 1) if match[2] else size
+            if match[2] and int(match[2]) < start:
+                return cls(0, size, partial=False)
+        return cls(start, stop - start, partial=True) if start < stop else None
+
+
+def content_headers(record: FileRecord) -> dict[str, str]:
+    """The headers of a content; it is always saved, never shown as a page of this origin."""
+    text = record.media_type.startswith("text/")
+    return {
+        "Content-Type": record.media_type + ("; charset=utf-8" if text else ""),
+        "Content-Disposition": content_disposition(record.name),
+        "Content-Security-Policy": "sandbox; default-src 'none'",
+        "X-Content-Type-Options": "nosniff",
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "private, no-cache",
+        "ETag": f'"{record.sha256}"',
+    }
+
+
+def content_disposition(name: str) -> str:
+    """RFC 6266: an ASCII name for all, and the true one in ``filename*`` (RFC 8187) where it differs."""
+    plain = re.sub(r"[^ !#-$&-\[\]-~]", "_", name)
+    header = f'attachment; filename="{plain}"'
+    return header if plain == name else f"{header}; filename*=UTF-8''{quote(name, safe='')}"
+
+
+async def _receive(request: Request, files: AsyncFiles, owner: str, limit: int) -> FileRecord:
+    """Read the form into the store; nothing stays there unless the whole form was right."""
+    reader = FormReader(boundary_of(request.headers.get("content-type")))
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit + FORM_OVERHEAD:
+        raise TooLarge(f"A file may have at most {limit:,} bytes.")
+    async with AsyncExitStack() as stack:
+        form = _UploadForm(files, owner, limit, stack)
+        received = 0
+        try:
+            async for chunk in request.stream():
+                received += len(chunk)
+                if received > limit + FORM_OVERHEAD:
+                    raise TooLarge(f"A file may have at most {limit:,} bytes.")
+                for event in reader.feed(chunk):
+                    await form.take(event)
+        except ClientDisconnect:
+            raise Malformed("The connection ended before the body did.") from None
+        reader.close()
+        return await form.finish()
+
+
+class _UploadForm:
+    """The form of an upload: one part ``file``, and perhaps one ``purpose``."""
+
+    def __init__(self, files: AsyncFiles, owner: str, limit: int, stack: AsyncExitStack) -> None:
+        self._files, self._owner, self._limit, self._stack = files, owner, limit, stack
+        self._draft: AsyncDraft | None = None
+        self._purpose: bytearray | None = None
+        self._part = ""
+
+    async def take(self, event: PartBegin | PartData | PartEnd) -> None:
+        match event:
+            case PartBegin():
+                await self._begin(event)
+            case PartData() if self._part == "file" and self._draft is not None:
+                await self._draft.write(event.data)
+            case PartData() if self._purpose is not None:
+                self._purpose += event.data
+                if len(self._purpose) > MAX_PURPOSE:
+                    raise _invalid("purpose", f"has more than {MAX_PURPOSE} characters")
+            case _:
+                self._part = ""
+
+    async def finish(self) -> FileRecord:
+        if self._draft is None:
+            raise _invalid("file", "is missing: send the content in a part of this name")
+        return await self._draft.finish(purpose=_purpose(self._purpose))
+
+    async def _begin(self, part: PartBegin) -> None:
+        self._part = part.name
+        if part.name == "file" and self._draft is None:
+            if part.filename is None:
+                raise _invalid("file", "is a plain field: send it as a file, with a file name")
+            name = checked_name(part.filename)
+            draft = self._files.draft(self._owner, name, limit=self._limit)
+            self._draft = await self._stack.enter_async_context(draft)
+        elif part.name == "purpose" and self._purpose is None:
+            self._purpose = bytearray()
+        elif part.name in ("file", "purpose"):
+            raise _invalid(part.name, "is given twice")
+        else:
+            raise _invalid(part.name[:80], "is unknown: the form has 'file' and 'purpose'")
+
+
+def checked_name(name: str) -> str:
+    """Refuse names that try to be something else; plain folders before the name are dropped later."""
+    if any(ord(c) < 32 or ord(c) == 127 for c in name):
+        raise _invalid("file", "has a name with control characters")
+    if ".." in re.split(r"[/\\]", name):
+        raise _invalid("file", "has a name that climbs out of its folder ('..')")
+    return name
+
+
+def _purpose(value: bytearray | None) -> str | None:
+    if not value:
+        return None
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        raise _invalid("purpose", "is not UTF-8") from None
+    if not text.isprintable():
+        raise _invalid("purpose", "has control characters")
+    return text
+
+
+def _invalid(field: str, message: str) -> Invalid:
+    return Invalid(
+        f"The part '{field}' {message}.", errors=[{"field": field, "message": message, "code": "form"}]
+    )
+
+
+async def _owned(request: Request, file_id: str, caller: Authenticated) -> FileRecord:
+    record: FileRecord | None = None
+    if is_id(file_id, "file"):
+        record = await request.app.state.ledger.run(filing.get_file(file_id))
+    if record is None or record.owner != caller.owner:
+        raise NotFound("There is no such file.")
+    return record
+
+
+async def _opened(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Read the first piece now, so that a content that is gone is a 404 and not half an answer."""
+    first = await anext(body, b"")
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield first
+        async for piece in body:
+            yield piece
+
+    return whole()
+
+
+def _names(header: str | None, etag: str) -> bool:
+    if header is None:
+        return False
+    return header.strip() == "*" or etag in [tag.strip().removeprefix("W/") for tag in header.split(",")]
+
+
+class RangeNotSatisfiable(CallboardError):
+    code = "range-not-satisfiable"
+    title = "The range lies outside the content"
+    status = 416

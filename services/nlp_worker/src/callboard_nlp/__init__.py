@@ -1,0 +1,1 @@
+"""The NLP worker of Callboard."""

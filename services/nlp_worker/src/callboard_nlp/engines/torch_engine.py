@@ -1,0 +1,72 @@
+"""transformers on torch: the reference on a CPU (float32), and the engine for NVIDIA GPUs (16-bit floats)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from transformers import AutoModel, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from callboard_nlp.engines.interface import Floats, Ints, Vocabulary
+
+_UNBOUNDED = 1_000_000
+"""transformers says "no limit" by a huge ``model_max_length``."""
+
+
+def read_vocabulary(folder: Path) -> Vocabulary:
+    """The tokenizer as transformers would use it: with its own settings, and its window."""
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise ValueError(f"the tokenizer of {folder.name} has no fast form (tokenizer.json)")
+    config = json.loads((folder / "config.json").read_bytes())
+    pad_id = int(tokenizer.pad_token_id or 0)
+    positions = int(config.get("max_position_embeddings") or 512)
+    if "roberta" in config.get("model_type", "") or config.get("model_type") in ("camembert", "mpnet"):
+        positions -= pad_id + 1  # these count positions from behind the padding's id
+    stated = int(tokenizer.model_max_length)
+    return Vocabulary(backend, min(positions, stated) if stated < _UNBOUNDED else positions, pad_id)
+
+
+def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> torch.nn.Module:
+    """Safetensors only, and no code that comes with a model."""
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    model = AutoModel.from_pretrained(
+        folder,
+        dtype=dtype,
+        attn_implementation="sdpa",
+        local_files_only=True,
+        use_safetensors=True,
+        trust_remote_code=False,
+    )
+    return model.eval()  # type: ignore[no-any-return]
+
+
+class TorchForward:
+    """``threads`` is of this process; call it after the fork, as CUDA asks for."""
+
+    def __init__(self, folder: Path, *, device: str, dtype: torch.dtype, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self._device = torch.device(device)
+        self._model = load_model(folder, dtype).to(self._device)
+        self.engine = f"torch {self._device.type} {str(dtype).removeprefix('torch.')}"
+
+    @torch.inference_mode()
+    def __call__(self, ids: Ints, mask: Ints, weights: Floats) -> Floats:
+        where = self._device
+        hidden = self._model(
+            input_ids=torch.from_numpy(ids).to(where), attention_mask=torch.from_numpy(mask).to(where)
+        ).last_hidden_state
+        pooled = torch.bmm(torch.from_numpy(weights).to(where).unsqueeze(1), hidden.float()).squeeze(1)
+        result: Floats = pooled.cpu().numpy()
+        return result
+
+
+def fastest_here(folder: Path, threads: int, *, exact: bool) -> TorchForward:
+    """On a GPU if there is one (bfloat16, or float16 on older ones), else float32 on the CPU."""
+    if not torch.cuda.is_available():
+        return TorchForward(folder, device="cpu", dtype=torch.float32, threads=threads)
+    half = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return TorchForward(folder, device="cuda", dtype=torch.float32 if exact else half, threads=threads)

@@ -1,0 +1,85 @@
+"""Everything the first page tells one to type is typed here, against a running stack, in both languages.
+
+`make` commands have tests of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
+
+
+def blocks(name: str) -> list[tuple[str, str]]:
+    return BLOCK.findall((ROOT / name).read_text("utf-8"))
+
+
+@pytest.fixture
+def folder(stack: Any, tmp_path: Path) -> Path:
+    """A checkout as the page assumes it: `.venv`, and the `.callboard` of a stack that runs."""
+    (tmp_path / ".callboard").symlink_to(stack.home)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    return tmp_path
+
+
+def run(folder: Path, command: list[str]) -> str:
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("CALLBOARD_")}
+    done = subprocess.run(
+        command, cwd=folder, env=ours, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def shapes(value: Any) -> Any:
+    """An answer without what differs from run to run: names, and texts by their kind."""
+    if isinstance(value, dict):
+        return {name: shapes(inner) for name, inner in value.items()}
+    return type(value).__name__
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.ko.md"])
+def test_the_request_is_answered_as_the_page_shows(page: str, stack: Any, folder: Path) -> None:
+    found = blocks(page)
+    at = next(i for i, (kind, text) in enumerate(found) if kind == "sh" and text.startswith("curl"))
+    assert found[at + 1][0] == "json"
+    shown = json.loads(found[at + 1][1])
+    answer = json.loads(run(folder, ["bash", "-c", found[at][1].replace("http://127.0.0.1:8000", stack.url)]))
+    assert shapes(answer) == shapes(shown)
+    same = ("type", "queue", "status", "input", "attempt", "error")
+    assert {name: answer[name] for name in same} == {name: shown[name] for name in same}
+    assert answer["output"]["ranking"] == shown["output"]["ranking"]
+    assert answer["output"]["scores"] == pytest.approx(shown["output"]["scores"], abs=0.01)
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.ko.md"])
+def test_the_python_of_the_page_runs(page: str, folder: Path) -> None:
+    programs = [text for kind, text in blocks(page) if kind == "python"]
+    assert programs
+    for program in programs:
+        said = run(folder, [sys.executable, "-c", program])
+        assert "384" in said
+        assert "done" in said
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.ko.md"])
+def test_the_commands_of_the_page_run(page: str, folder: Path) -> None:
+    lines = [
+        line
+        for kind, text in blocks(page)
+        if kind == "sh" and not text.startswith("curl")
+        for line in text.splitlines()
+        if line.strip() and not line.startswith("make ")
+    ]
+    assert len(lines) >= 4
+    for line in lines:
+        run(folder, ["bash", "-c", line])

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from callboard_client import AsyncCallboard, Callboard, ConnectionFailed, NotFound, Unauthorized
+
+FILE = {"id": "file_1", "name": "a.txt", "media_type": "text/plain", "bytes": 3}
+
+
+def test_a_file_is_uploaded_as_multipart_with_its_name_and_purpose(
+    gateway: Any, callboard: Callboard, make: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_bytes(b"abc")
+    gateway.on(
+        "POST", "/v1/files", make.answer(503, make.problem(503, "ledger-unavailable")), make.answer(201, FILE)
+    )
+    assert callboard.files.upload(tmp_path / "a.txt", purpose="dataset").id == "file_1"
+    for seen in gateway.seen:
+        assert b'name="file"; filename="a.txt"' in seen.body
+        assert b"\r\n\r\nabc\r\n" in seen.body
+        assert b'name="purpose"' in seen.body
+
+
+def test_an_open_file_can_be_uploaded_and_is_not_sent_twice_when_the_answer_gets_lost(
+    gateway: Any, callboard: Callboard
+) -> None:
+    gateway.on("POST", "/v1/files", None)
+    with pytest.raises(ConnectionFailed):
+        callboard.files.upload(io.BytesIO(b"abc"), name="b.bin", media_type="application/x-thing")
+    (seen,) = gateway.seen
+    assert b"application/x-thing" in seen.body
+
+
+def test_a_download_goes_on_where_the_connection_broke(
+    gateway: Any, callboard: Callboard, make: Any, tmp_path: Path
+) -> None:
+    def rest(seen: Any) -> Any:
+        start = int(seen.headers["range"].removeprefix("bytes=").rstrip("-"))
+        return make.answer(206, b"0123456789"[start:])
+
+    gateway.on("GET", "/v1/files/file_1/content", make.answer(200, b"0123456789", cut=4), None, rest)
+    path = callboard.files.download("file_1", tmp_path / "out.bin")
+    assert path.read_bytes() == b"0123456789"
+    assert gateway.seen[-1].headers["range"] == "bytes=4-"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out.bin"]
+
+
+def test_a_download_that_fails_leaves_nothing_behind(
+    gateway: Any, callboard: Callboard, make: Any, tmp_path: Path
+) -> None:
+    gateway.on("GET", "/v1/files/file_1/content", make.answer(200, b"0123456789", cut=0))
+    with pytest.raises(ConnectionFailed):
+        callboard.files.download("file_1", tmp_path / "out.bin")
+    with pytest.raises(NotFound):
+        callboard.files.download("file_2", tmp_path / "out.bin")
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_the_async_client_stores_and_fetches_files_alike(
+    gateway: Any, async_callboard: AsyncCallboard, make: Any, tmp_path: Path
+) -> None:
+    gateway.on("POST", "/v1/files", make.answer(201, FILE))
+    gateway.on("GET", "/v1/files/file_1/content", make.answer(200, b"abc"))
+    (tmp_path / "a.txt").write_bytes(b"abc")
+    stored = await async_callboard.files.upload(tmp_path / "a.txt")
+    assert await async_callboard.files.read(stored) == b"abc"
+    assert (await async_callboard.files.download(stored, tmp_path / "b.txt")).read_bytes() == b"abc"
+    assert b"\r\n\r\nabc\r\n" in gateway.seen[0].body
+
+
+def test_a_new_key_shows_its_secret_and_hides_it_from_the_repr(
+    gateway: Any, callboard: Callboard, make: Any
+) -> None:
+    answer = {"id": "key_1", "name": "ci", "key": "cb_secret", "prefix": "cb_se", "scopes": ["jobs:read"]}
+    gateway.on("POST", "/v1/keys", make.answer(201, answer))
+    key = callboard.keys.create("ci", ["jobs:read"])
+    assert key.key == "cb_secret"
+    assert "cb_secret" not in repr(key)
+    assert gateway.seen[0].json == {"name": "ci", "scopes": ["jobs:read"]}
+
+
+def test_no_key_at_all_is_explained_when_the_gateway_refuses(
+    gateway: Any, make: Any, no_environment: None
+) -> None:
+    gateway.on("GET", "/v1/queues", make.answer(401, make.problem(401, "unauthorized")))
+    with Callboard(gateway.url) as callboard, pytest.raises(Unauthorized, match="CALLBOARD_API_KEY"):
+        callboard.queues()
+    assert "authorization" not in gateway.seen[0].headers

@@ -1,0 +1,151 @@
+"""The handlers with an encoder whose vectors are known."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from callboard_nlp.engines import Encoded, Encoder, Pooling
+from callboard_nlp.engines.interface import AfterPart
+from callboard_nlp.handlers import NlpHandlers
+from callboard_shared.errors import FinalError
+from callboard_shared.jobs.nlp import EmbedInput, EmbedOutput, SimilarityInput, SimilarityOutput
+from callboard_shared.worker import JobCanceled
+
+VECTORS = {"east": (3.0, 0.0), "north": (0.0, 2.0), "north-east": (1.0, 1.0), "west": (-1.0, 0.0)}
+
+
+class Compass:
+    engine = "compass"
+
+    def __init__(self) -> None:
+        self.calls: list[list[str]] = []
+
+    def encode(
+        self, texts: Sequence[str], pooling: Sequence[Pooling], after_part: AfterPart | None = None
+    ) -> Encoded:
+        self.calls.append(list(texts))
+        vectors = []
+        for i, (text, how) in enumerate(zip(texts, pooling, strict=True), start=1):
+            vectors.append(np.array(VECTORS[text], np.float32) * (10 if how == "cls" else 1))
+            if after_part is not None:
+                after_part(i, len(texts))
+        lengths = np.array([len(text) for text in texts])
+        return Encoded(np.array(vectors), lengths, lengths > 8)
+
+
+@dataclass
+class FakeContext:
+    canceled: bool = False
+    usage: dict[str, int] = field(default_factory=dict)
+    fractions: list[float] = field(default_factory=list)
+
+    def check_canceled(self) -> None:
+        if self.canceled:
+            raise JobCanceled("The job was canceled.")
+
+    def progress(self, fraction: float, message: str, *, step: int, steps: int) -> None:
+        self.fractions.append(fraction)
+
+
+@dataclass
+class FakeJob:
+    input: Any
+    context: FakeContext = field(default_factory=FakeContext)
+
+
+def embed_job(*texts: str, **options: Any) -> FakeJob:
+    return FakeJob(EmbedInput(texts=list(texts), **options))
+
+
+@pytest.fixture
+def compass() -> Compass:
+    return Compass()
+
+
+@pytest.fixture
+def handlers(compass: Compass) -> NlpHandlers:
+    def get(name: str) -> tuple[str, Encoder]:
+        return name, compass
+
+    return NlpHandlers(get)
+
+
+def run(handle: Any, *jobs: FakeJob) -> list[Any]:
+    """The outputs as clients see them: after JSON."""
+    return [orjson.loads(orjson.dumps(output, option=orjson.OPT_SERIALIZE_NUMPY)) for output in handle(jobs)]
+
+
+def test_the_texts_of_all_jobs_run_in_one_pass_and_come_back_to_their_own(
+    handlers: NlpHandlers, compass: Compass
+) -> None:
+    jobs = [embed_job("east"), embed_job("north", "west"), embed_job("north-east", normalize=False)]
+    first, second, third = run(handlers.embed, *jobs)
+    assert compass.calls == [["east", "north", "west", "north-east"]]
+    assert first["embeddings"] == [[1, 0]]
+    assert second["embeddings"] == [[0, 1], [-1, 0]]
+    assert third["embeddings"] == [[1, 1]]
+    assert third["truncated"] == [0] and second["truncated"] == []
+    assert second["tokens"] == 9 == jobs[1].context.usage["tokens"]
+    for output in (first, second, third):
+        assert EmbedOutput.model_validate(output).dimensions == 2
+
+
+def test_jobs_of_one_batch_may_pool_differently(handlers: NlpHandlers) -> None:
+    outputs = run(
+        handlers.embed, embed_job("east", normalize=False), embed_job("east", normalize=False, pooling="cls")
+    )
+    assert [output["embeddings"] for output in outputs] == [[[3, 0]], [[30, 0]]]
+
+
+def test_base64_is_little_endian_float32(handlers: NlpHandlers) -> None:
+    (output,) = run(handlers.embed, embed_job("north-east", "west", encoding="base64", normalize=False))
+    read = [np.frombuffer(base64.b64decode(text), "<f4").tolist() for text in output["embeddings"]]
+    assert read == [[1, 1], [-1, 0]]
+    EmbedOutput.model_validate(output)
+
+
+def test_pairs_and_queries_share_a_pass(handlers: NlpHandlers, compass: Compass) -> None:
+    pairs = FakeJob(SimilarityInput(pairs=[("east", "west"), ("east", "north-east")]))
+    query = FakeJob(SimilarityInput(query="north", candidates=["west", "north", "north-east"]))
+    first, second = run(handlers.similarity, pairs, query)
+    assert len(compass.calls) == 1
+    assert first["scores"] == pytest.approx([-1, 0.5**0.5]) and "ranking" not in first
+    assert second["scores"] == pytest.approx([0, 1, 0.5**0.5]) and second["ranking"] == [1, 2, 0]
+    for output in (first, second):
+        assert all(-1 <= score <= 1 for score in SimilarityOutput.model_validate(output).scores)
+
+
+def test_equal_scores_keep_the_order_of_the_candidates(handlers: NlpHandlers) -> None:
+    (output,) = run(
+        handlers.similarity, FakeJob(SimilarityInput(query="north", candidates=["east", "west", "east"]))
+    )
+    assert output["ranking"] == [0, 1, 2]
+
+
+def test_a_job_alone_tells_its_progress_and_stops_when_canceled(handlers: NlpHandlers) -> None:
+    job = embed_job("east", "north", "west")
+    run(handlers.embed, job)
+    assert job.context.fractions == pytest.approx([1 / 3, 2 / 3])
+    with pytest.raises(JobCanceled):
+        handlers.embed([FakeJob(job.input, FakeContext(canceled=True))])  # type: ignore[list-item]
+
+
+def test_a_canceled_job_does_not_stop_the_others(handlers: NlpHandlers) -> None:
+    canceled = FakeJob(EmbedInput(texts=["west"]), FakeContext(canceled=True))
+    _, kept = run(handlers.embed, canceled, embed_job("east"))
+    assert kept["embeddings"] == [[1, 0]]
+
+
+def test_a_model_that_is_gone_fails_the_jobs_that_name_it() -> None:
+    def gone(name: str) -> tuple[str, Encoder]:
+        raise FinalError(f"There is no model {name!r}.", code="unknown-model")
+
+    with pytest.raises(FinalError, match="all-MiniLM-L6-v2"):
+        NlpHandlers(gone).embed([embed_job("east")])  # type: ignore[list-item]

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from callboard_shared.jobs import (
+    CATALOGUE,
+    ECHO,
+    EMBED,
+    QUEUES,
+    SIMILARITY,
+    Batch,
+    Catalogue,
+    Input,
+    JobType,
+    Output,
+)
+from callboard_shared.jobs.nlp import MAX_TEXT_CHARS
+
+
+class Word(Input):
+    word: str = "a"
+
+
+class Said(Output):
+    word: str
+
+
+def a_type(**fields: Any) -> JobType[Any, Any]:
+    standard: Mapping[str, Any] = {
+        "name": "nlp.say", "queue": "nlp", "input": Word, "output": Said, "summary": "Say it.", "example": {"word": "b"},
+    }  # fmt: skip
+    return JobType(**{**standard, **fields})
+
+
+def refused(job_type: JobType[Any, Any], **fields: Any) -> bool:
+    try:
+        job_type.input.model_validate_json(json.dumps(fields))
+    except ValidationError:
+        return True
+    return False
+
+
+def test_the_catalogue_holds_the_types_in_order_of_declaration() -> None:
+    assert CATALOGUE.names == ["nlp.embed", "nlp.similarity", "system.echo"]
+    assert CATALOGUE.get("nlp.embed") is EMBED and CATALOGUE.get("nlp.embedd") is None
+    assert "nlp.embed" in CATALOGUE and "nlp.embedd" not in CATALOGUE
+
+
+@pytest.mark.parametrize("job_type", CATALOGUE, ids=lambda job_type: job_type.name)
+def test_every_type_describes_itself_and_has_a_queue_that_exists(job_type: JobType[Any, Any]) -> None:
+    about = json.loads(json.dumps(job_type.describe()))
+    assert set(about) == {
+        "name", "queue", "summary", "input_schema", "output_schema", "example", "batch", "limits",
+    }  # fmt: skip
+    assert job_type.queue in QUEUES and job_type.summary.endswith(".")
+    assert set(about["example"]) <= set(about["input_schema"]["properties"])
+    for name in about["input_schema"].get("required", []):
+        assert name in about["example"]
+
+
+def test_a_name_declared_twice_is_refused() -> None:
+    with pytest.raises(TypeError, match="declared twice"):
+        Catalogue(ECHO, ECHO)
+
+
+def test_an_example_that_its_own_input_refuses_is_a_defect_found_at_once() -> None:
+    with pytest.raises(ValidationError):
+        a_type(example={"wort": "b"})
+
+
+def test_a_batch_by_a_field_that_the_input_does_not_have_is_refused() -> None:
+    with pytest.raises(TypeError, match="names 'wort'"):
+        a_type(batch=Batch(max_jobs=2, by=("wort",)))
+
+
+def test_jobs_share_a_batch_if_the_named_fields_are_equal() -> None:
+    job_type = a_type(batch=Batch(max_jobs=2, by=("word",), weigh=lambda value: len(value.word)))
+    assert job_type.batch_key(Word(word="x")) == "nlp.say|x"
+    assert job_type.weight(Word(word="four")) == 4
+    assert (a_type().batch_key(Word()), a_type().weight(Word())) == ("nlp.say", 1)
+
+
+def test_embeddings_of_one_model_share_a_batch_and_weigh_their_characters() -> None:
+    value = EMBED.input(texts=["ab", "cde"])
+    assert EMBED.batch_key(value) == "nlp.embed|all-MiniLM-L6-v2"
+    assert EMBED.weight(value) == 5
+    assert EMBED.batch_key(EMBED.input(texts=["a"], model="other")) != EMBED.batch_key(value)
+
+
+def test_an_input_is_refused_with_unknown_fields_silent_conversions_or_nan() -> None:
+    assert refused(EMBED, texts=["a"], text="b")
+    assert refused(EMBED, texts=["a"], normalize="yes")
+    assert refused(EMBED, texts=[1])
+    assert refused(ECHO, sleep_ms=1.5)
+    assert not refused(EMBED, texts=["a"])
+
+
+@pytest.mark.parametrize(
+    ("texts", "accepted"),
+    [
+        ([], False), ([""], False), (["a", ""], False), (["a"] * 2048, True), (["a"] * 2049, False),
+        (["a" * MAX_TEXT_CHARS], True), (["a" * (MAX_TEXT_CHARS + 1)], False), (["a" * 1_000_000], False),
+        (["안녕"], True),
+    ],
+)  # fmt: skip
+def test_texts_are_one_to_2048_and_none_empty_or_too_long(texts: list[str], accepted: bool) -> None:
+    assert refused(EMBED, texts=texts) is not accepted
+
+
+def test_a_lone_surrogate_is_refused() -> None:
+    with pytest.raises(ValidationError):
+        EMBED.input.model_validate_json('{"texts":["\\ud800"]}')
+
+
+@pytest.mark.parametrize(
+    ("asked", "accepted"),
+    [
+        ({"pairs": [["a", "b"]]}, True),
+        ({"query": "a", "candidates": ["b", "c"]}, True),
+        ({}, False),
+        ({"query": "a"}, False),
+        ({"candidates": ["b"]}, False),
+        ({"pairs": [["a", "b"]], "query": "a"}, False),
+        ({"pairs": [["a", "b"]], "query": "a", "candidates": ["b"]}, False),
+        ({"pairs": [["a", "b", "c"]]}, False),
+        ({"pairs": []}, False),
+        ({"query": "a", "candidates": []}, False),
+    ],
+)
+def test_similarity_is_asked_by_pairs_or_by_a_query_with_candidates(
+    asked: dict[str, Any], accepted: bool
+) -> None:
+    assert refused(SIMILARITY, **asked) is not accepted
+
+
+def test_similarity_weighs_the_characters_of_all_its_texts() -> None:
+    assert SIMILARITY.weight(SIMILARITY.input(pairs=[("ab", "c"), ("d", "e")])) == 5
+    assert SIMILARITY.weight(SIMILARITY.input(query="ab", candidates=["c", "de"])) == 5
+
+
+def test_the_catalogue_is_imported_with_nothing_but_pydantic() -> None:
+    heavy = "{'celery', 'redis', 'fastapi', 'kombu', 'torch', 'numpy', 'transformers', 'structlog'}"
+    code = f"import sys, callboard_shared.jobs; print(sorted({heavy} & set(sys.modules)))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"
