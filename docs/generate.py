@@ -125,9 +125,9 @@ def sizes(text: str) -> str:
 
 
 ENGLISH_SIZES = (
-    "The first `make` downloads about {download} GB and fills {disk} GB of disk, in some {minutes} min on a "
+    "The first `make` downloads about {download} GB and fills {disk} GB of disk, in about {minutes} min on a "
     "100 Mbit/s line (`make test` adds {test_download} GB and {test_disk} GB). With an NVIDIA GPU, or where the "
-    "index of CPU builds of torch cannot be reached, it is {cuda_download} GB, {cuda_disk} GB and some "
+    "index of CPU builds of torch cannot be reached, it is {cuda_download} GB, {cuda_disk} GB and about "
     "{cuda_minutes} min."
 )
 KOREAN_SIZES = (

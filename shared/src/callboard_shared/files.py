@@ -132,6 +132,9 @@ class ObjectStore(Protocol):
     def delete(self, file_id: str) -> bool:
         """Whether there was something to delete."""
 
+    def remove_partials(self, older_than_s: float = 86_400) -> int:
+        """Remove what killed uploads have left; returns how many."""
+
 
 class LocalStore:
     """A folder; contents lie under the last two characters of their id, the random part of it."""

@@ -48,16 +48,25 @@ class FileSettings(Settings):
 
 
 class ModelSettings(Settings):
-    """Where models are looked for, besides the offline pack."""
+    """Where models are looked for, besides the offline pack, and where what is made from them is kept."""
 
     models_dir: Path | None = Field(
         default=None, description="Operator's folder of models; HOME/models if not set."
+    )
+    cache_dir: Path | None = Field(
+        default=None,
+        description="Models converted for speed, kept across stacks; the user's cache folder if not set.",
     )
     home: Path = Path(".callboard")
 
     @property
     def models_path(self) -> Path:
         return (self.models_dir or self.home / "models").absolute()
+
+    @property
+    def cache_path(self) -> Path:
+        users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        return (self.cache_dir or users / "callboard").absolute()
 
 
 class WorkerSettings(Settings):

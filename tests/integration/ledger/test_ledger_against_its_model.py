@@ -39,8 +39,8 @@ LIMITS = {"light": (4, 0), "heavy": (3, 5)}
 
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 STORIES = settings(
-    max_examples=1_000 if THOROUGH else 60,
-    stateful_step_count=80 if THOROUGH else 40,
+    max_examples=1_500 if THOROUGH else 120,
+    stateful_step_count=80 if THOROUGH else 50,
     derandomize=not THOROUGH,
     deadline=None,
     suppress_health_check=list(HealthCheck),
@@ -63,6 +63,11 @@ orders = st.fixed_dictionaries(
 picks = st.integers(0, 1_000)
 offs = st.sampled_from([0, 0, -1, 1])
 outcomes = st.sampled_from(["succeeded", "succeeded", "failed", "canceled", "retry", "release"])
+few = st.lists(picks, min_size=1, max_size=3)
+
+
+def someone_works(stories: LedgerStories) -> bool:
+    return bool(stories.model.with_status(*ACTIVE))
 
 
 class LedgerStories(RuleBasedStateMachine):
@@ -158,8 +163,21 @@ class LedgerStories(RuleBasedStateMachine):
         assert job is not None
         self._submit([job.new])
 
-    @rule(runner=runners, most=st.sampled_from([1, 2, 8]))
-    def claim(self, runner: str, most: int) -> None:
+    # Several rules claim and finish, so that most stories (each leaves some rules out) have them.
+
+    @rule(runner=runners)
+    def claim_one(self, runner: str) -> None:
+        self._claim(runner, 1)
+
+    @rule(runner=runners, most=st.integers(2, 3))
+    def claim_some(self, runner: str, most: int) -> None:
+        self._claim(runner, most)
+
+    @rule(runner=runners)
+    def claim_a_batch(self, runner: str) -> None:
+        self._claim(runner, 8)
+
+    def _claim(self, runner: str, most: int) -> None:
         got = self.ledger.run(
             verbs.claim(QUEUE, runner, limits=LIMITS, max_jobs=most, lease_ms=LEASE_MS, listen_ms=500)
         )
@@ -173,7 +191,7 @@ class LedgerStories(RuleBasedStateMachine):
             )
         assert got.ready == (0 if self.model.paused else len(self.model.order()))
 
-    @precondition(lambda self: self.model.with_status(*ACTIVE))
+    @precondition(someone_works)
     @rule(pick=picks, runner=st.none() | runners, off=offs)
     def renew(self, pick: int, runner: str | None, off: int) -> None:
         job = self._pick(self.model.with_status(*ACTIVE), pick)
@@ -189,13 +207,27 @@ class LedgerStories(RuleBasedStateMachine):
         held = self.model.holds(runner, job_id, attempt)
         assert said == ("lost" if held is None else "canceling" if held.status is S.CANCELING else "held")
 
-    @precondition(lambda self: self.model.with_status(*ACTIVE))
-    @rule(
-        picked=st.lists(picks, min_size=1, max_size=3),
-        outcome=outcomes,
-        delay=st.sampled_from([0, 200, 4_000]),
-    )
-    def finish(self, picked: list[int], outcome: Any, delay: int) -> None:
+    @precondition(someone_works)
+    @rule(picked=few)
+    def finish_well(self, picked: list[int]) -> None:
+        self._finish_some(picked, "succeeded", 0)
+
+    @precondition(someone_works)
+    @rule(picked=few, outcome=st.sampled_from(["failed", "failed", "canceled"]))
+    def finish_badly(self, picked: list[int], outcome: Any) -> None:
+        self._finish_some(picked, outcome, 0)
+
+    @precondition(someone_works)
+    @rule(picked=few, delay=st.sampled_from([0, 200, 4_000]))
+    def try_again(self, picked: list[int], delay: int) -> None:
+        self._finish_some(picked, "retry", delay)
+
+    @precondition(someone_works)
+    @rule(picked=few)
+    def hand_back(self, picked: list[int]) -> None:
+        self._finish_some(picked, "release", 0)
+
+    def _finish_some(self, picked: list[int], outcome: Any, delay: int) -> None:
         active = self.model.with_status(*ACTIVE)
         runner = active[picked[0] % len(active)].worker
         assert runner is not None

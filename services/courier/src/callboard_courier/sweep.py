@@ -7,6 +7,7 @@ told, ended jobs past their retention are forgotten with their files, and unhear
 from __future__ import annotations
 
 import threading
+import time
 
 import structlog
 
@@ -22,6 +23,7 @@ log = structlog.get_logger(__name__)
 
 EVERY_S = 1.0
 _LOCK_MS = 5_000
+_PARTIALS_EVERY_S = 3600
 
 
 class Sweep:
@@ -30,6 +32,7 @@ class Sweep:
     def __init__(self, ledger: Ledger, bell: Bell, files: Files) -> None:
         self._ledger, self._bell, self._files = ledger, bell, files
         self._name = new_secret()[:12]
+        self._partials_at = time.monotonic()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
 
@@ -59,6 +62,9 @@ class Sweep:
             self._follow_up(queue, result)
         for record in self._ledger.run(filing.expired_files()):
             self._remove_file(record.id)
+        if time.monotonic() >= self._partials_at:
+            self._partials_at = time.monotonic() + _PARTIALS_EVERY_S
+            self._files.store.remove_partials()
 
     def _follow_up(self, queue: str, swept: Swept) -> None:
         ring = {queue} if swept.ring else set()

@@ -24,7 +24,7 @@ encoders = Encoders(
     shelf,
     partial(
         open_encoder,
-        cache=ModelSettings().home.absolute() / "cache",
+        cache=ModelSettings().cache_path,
         engine=settings.nlp_engine,
         threads=settings.nlp_threads,
         exact=settings.nlp_precision == "float32",
