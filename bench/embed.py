@@ -61,7 +61,7 @@ def plain_rate(texts: list[str], threads: int) -> float:
             str(threads),
             file.name,
         )
-        return float(output(command, {"HF_HUB_OFFLINE": "1"}).split()[-1])
+        return float(output(command, {"HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}).split()[-1])
 
 
 def _own(texts: list[str], runs: dict[str, list[float]]) -> None:

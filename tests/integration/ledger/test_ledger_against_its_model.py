@@ -51,11 +51,11 @@ orders = st.fixed_dictionaries(
     {
         "owner": st.sampled_from(OWNERS),
         "priority": st.sampled_from([0, 0, 0, 5, -3]),
-        "type": st.sampled_from(["light", "heavy"]),
-        "batch_key": st.sampled_from(["", "", "", "light|other"]),
+        "type": st.sampled_from(["light", "light", "heavy"]),
+        "batch_key": st.sampled_from(["", "", "", "", "", "light|other"]),
         "weight": st.integers(0, 6),
-        "run_in": st.sampled_from([None, None, None, None, -50, 0, 400, 5_000]),
-        "expires_in_ms": st.sampled_from([None, None, 100, 2_000]),
+        "run_in": st.sampled_from([None, None, None, None, None, -50, 0, 400, 5_000]),
+        "expires_in_ms": st.sampled_from([None, None, None, None, 100, 2_000]),
         "max_attempts": st.integers(1, 3),
         "retention_ms": st.sampled_from([500, 60_000]),
     }
@@ -117,11 +117,11 @@ class LedgerStories(RuleBasedStateMachine):
 
     # --- what happens ---
 
-    @initialize(orders=st.lists(orders, min_size=3, max_size=10))
+    @initialize(orders=st.lists(orders, min_size=6, max_size=12))
     def begin_with_some_jobs(self, orders: list[dict[str, Any]]) -> None:
         self._submit_all(orders)
 
-    @rule(orders=st.lists(orders, min_size=1, max_size=5), most=st.sampled_from([0, 0, 0, 3]))
+    @rule(orders=st.lists(orders, min_size=2, max_size=6), most=st.sampled_from([0, 0, 0, 3]))
     def submit(self, orders: list[dict[str, Any]], most: int) -> None:
         self._submit_all(orders, most)
 
