@@ -89,7 +89,7 @@ async def run_with_events(worker: Any) -> None:
     await worker.finish(job)
 
 
-KINDS = ["status", "progress", "log", "delta", "delta", "status", "done"]
+KINDS = ["status", "status", "progress", "log", "delta", "delta", "status", "done"]
 
 
 async def test_events_come_as_they_happen(web: httpx.AsyncClient, worker: Any) -> None:
@@ -98,6 +98,8 @@ async def test_events_come_as_they_happen(web: httpx.AsyncClient, worker: Any) -
         assert response.headers["content-type"].startswith("text/event-stream")
         assert "no-cache" in response.headers["cache-control"]
         reader = Reader(response)
+        (accepted,) = await reader.rest(1)
+        assert (accepted.kind, accepted.data) == ("status", {"status": "queued", "attempt": 0})
         (job,) = await worker.claim()
         (first,) = await reader.rest(1)
         assert (first.kind, first.data) == ("status", {"status": "running", "attempt": 1})

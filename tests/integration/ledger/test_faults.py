@@ -195,3 +195,27 @@ def test_a_small_job_that_waits_takes_at_most_a_kilobyte(valkey_url: str, real_l
         per_job = (used(client) - before) / jobs
     print(f"{per_job:.0f} bytes a waiting job")
     assert per_job <= 1024
+
+
+async def test_more_questions_at_once_than_connections_are_all_answered(settings: LedgerSettings) -> None:
+    ledger = AsyncLedger(settings, max_connections=4)
+    answers = await asyncio.gather(*(ledger.run(verbs.queue_stats(QUEUE)) for _ in range(200)))
+    assert len(answers) == 200
+    assert len(await ledger.redis.client_list()) <= 4
+    await ledger.close()
+
+
+async def test_a_question_given_up_does_not_answer_the_next_one(server: Server) -> None:
+    ledger = AsyncLedger(LedgerSettings(redis_url=SecretStr(server.url)), max_connections=1)
+    job = a_job()
+    await ledger.run(verbs.submit(QUEUE, [job]))
+    server.stop()
+    for call in (verbs.queue_stats(QUEUE), verbs.owned(QUEUE, "key_ann", None, None, 10)):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await ledger.run(call)
+    server.go_on()
+    (record,) = await ledger.run(verbs.read(QUEUE, [job.id]))
+    assert record is not None and record.id == job.id
+    assert (await ledger.run(verbs.queue_stats(QUEUE))).ready == 1
+    await ledger.close()

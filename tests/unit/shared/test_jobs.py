@@ -53,7 +53,7 @@ def test_the_catalogue_holds_the_types_in_order_of_declaration() -> None:
     assert "nlp.embed" in CATALOGUE and "nlp.embedd" not in CATALOGUE
 
 
-@pytest.mark.parametrize("job_type", CATALOGUE, ids=lambda job_type: job_type.name)
+@pytest.mark.parametrize("job_type", list(CATALOGUE), ids=lambda job_type: job_type.name)
 def test_every_type_describes_itself_and_has_a_queue_that_exists(job_type: JobType[Any, Any]) -> None:
     about = json.loads(json.dumps(job_type.describe()))
     assert set(about) == {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 
 import structlog
 
@@ -23,6 +24,9 @@ log = structlog.get_logger(__name__)
 
 EVERY_S = 1.0
 _LOCK_MS = 5_000
+_LIMIT = 500
+"""Jobs of each kind that one step of the ledger handles; it serves others between two steps."""
+_MOST_ROUNDS = 20
 _PARTIALS_EVERY_S = 3600
 
 
@@ -55,11 +59,16 @@ class Sweep:
 
     def pass_over(self) -> None:
         """One pass over all queues."""
-        swept = self._ledger.run_many([verbs.sweep(queue) for queue in QUEUES])
-        for queue, result in zip(QUEUES, swept, strict=True):
-            if isinstance(result, LedgerError):
-                raise result
-            self._follow_up(queue, result)
+        queues: Sequence[str] = QUEUES
+        for _ in range(_MOST_ROUNDS):
+            swept = self._ledger.run_many([verbs.sweep(queue, _LIMIT) for queue in queues])
+            for queue, result in zip(queues, swept, strict=True):
+                if isinstance(result, LedgerError):
+                    raise result
+                self._follow_up(queue, result)
+            queues = [queue for queue, result in zip(queues, swept, strict=True) if result.most >= _LIMIT]
+            if not queues:
+                break
         for record in self._ledger.run(filing.expired_files()):
             self._remove_file(record.id)
         if time.monotonic() >= self._partials_at:

@@ -60,13 +60,17 @@ async def list_jobs(
         if before is not None:
             newest = before[0] if newest is None else min(newest, before[0])
         rows, complete = await _newest(ledger, queues, owner, newest, created_after_ms, before)
-        records = await read_jobs(ledger, [(queue, job_id) for _, job_id, queue in rows])
-        for seen, ((created, job_id, _), record) in enumerate(zip(rows, records, strict=True), 1):
-            before = (created, job_id)
-            if record is not None and keep(record):
-                found.append(record)
-                if len(found) == limit:
-                    return found, None if complete and seen == len(rows) else before
+        at, chunk = 0, limit  # inputs and outputs may be large: no more are read than it takes
+        while at < len(rows):
+            part = rows[at : at + chunk]
+            records = await read_jobs(ledger, [(queue, job_id) for _, job_id, queue in part])
+            for seen, ((created, job_id, _), record) in enumerate(zip(part, records, strict=True), at + 1):
+                before = (created, job_id)
+                if record is not None and keep(record):
+                    found.append(record)
+                    if len(found) == limit:
+                        return found, None if complete and seen == len(rows) else before
+            at, chunk = at + len(part), min(chunk * 2, _PAGE)
         if complete:
             return found, None
     return found, before
@@ -83,19 +87,24 @@ async def _newest(
     """The next (created, id, queue), newest first; and whether these are the last."""
     pages: list[list[tuple[int, str, str]]] = []
     complete = True
-    for queue in queues:
+    first = await ledger.run_many([verbs.owned(queue, owner, newest, oldest, _PAGE) for queue in queues])
+    for queue, answer in zip(queues, first, strict=True):
+        if isinstance(answer, LedgerError):
+            raise answer
+        rows = answer
         page: list[tuple[int, str, str]] = []
         offset = 0
-        while len(page) < _PAGE:
-            rows = await ledger.run(verbs.owned(queue, owner, newest, oldest, _PAGE, offset))
+        while True:
             page += [
                 (created, job, queue) for job, created in rows if before is None or (created, job) < before
             ]
             offset += len(rows)
             if len(rows) < _PAGE:
                 break
-        else:
-            complete = False
+            if len(page) >= _PAGE:
+                complete = False
+                break
+            rows = await ledger.run(verbs.owned(queue, owner, newest, oldest, _PAGE, offset))
         pages.append(page)
     merged = list(heapq.merge(*pages, reverse=True))
     return merged[:_PAGE], complete and len(merged) <= _PAGE

@@ -198,6 +198,11 @@ class Swept:
     settle: list[str]
     blocked: list[str]
 
+    @property
+    def most(self) -> int:
+        """The largest of its counts; as large as the limit when more is left to do."""
+        return max(self.due, self.lapsed, self.expired, self.forgotten)
+
 
 @dataclass(frozen=True, slots=True)
 class UsageRow:

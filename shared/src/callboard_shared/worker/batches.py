@@ -44,7 +44,7 @@ class BatchRunner:
     ) -> None:
         self._runner, self._handlers, self._ledger = runner, handlers, ledger
         self._bell, self._files, self._settings, self._stopping = bell, files, settings, stopping
-        self._keeper = Keeper(runner, queues, ledger, settings, stopping=stopping)
+        self._keeper = Keeper(runner, queues, ledger, settings, stopping=stopping, ring=bell.ring)
         self._keeper.start()
         self._busy_since = 0.0
 
@@ -57,7 +57,7 @@ class BatchRunner:
                 self._bell.ring(queue)
             if claim.jobs:
                 claim = self._run_and_finish(queue, claim.jobs, until)
-            elif self._stopping() or time.monotonic() > until:
+            elif self._over() or time.monotonic() > until:
                 self._leave(queue)
                 return
             else:
@@ -66,7 +66,7 @@ class BatchRunner:
     def _run_and_finish(self, queue: str, jobs: Sequence[ClaimedJob], until: float) -> Claim | None:
         try:
             ended = self._run(queue, jobs)
-            return self._finish(queue, jobs, ended, self._stopping() or time.monotonic() > until)
+            return self._finish(queue, jobs, ended, self._over() or time.monotonic() > until)
         finally:
             # Also when something broke here: a lease that lapses is better than one kept for nobody.
             self._keeper.let_go([job.id for job in jobs])
@@ -88,7 +88,8 @@ class BatchRunner:
             woken = self._ledger.wait_any([keys.of(queue, "wake", self._runner)], self._settings.linger_s)
             claim = self._ledger.run(self._claim(queue, listen=woken is not None))
         except LedgerError:
-            return None
+            self._keeper.doubt()
+            return self._patiently(self._claim(queue)) if self._await_ledger(False) else None
         return claim if claim.jobs or woken is not None else None
 
     def _leave(self, queue: str) -> None:
@@ -99,6 +100,9 @@ class BatchRunner:
     def _claim_nothing(self, queue: str) -> Call[Claim]:
         lease_ms = int(self._settings.lease_s * 1000)
         return verbs.claim(queue, self._runner, limits={}, max_jobs=0, lease_ms=lease_ms)
+
+    def _over(self) -> bool:
+        return self._stopping() or self._keeper.ending
 
     def _patiently(self, call: Call[Any], *, even_when_stopping: bool = False) -> Any:
         """Run a call through an absence of the ledger; None if the worker stops meanwhile."""

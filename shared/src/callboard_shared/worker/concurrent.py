@@ -54,7 +54,7 @@ class ConcurrentRunner:
     ) -> None:
         self._runner, self._queue, self._room, self._handlers = runner, queue, room, handlers
         self._bell, self._files, self._settings, self._stopping = bell, files, settings, stopping
-        self._keeper = Keeper(runner, [queue], ledger, settings, stopping=stopping)
+        self._keeper = Keeper(runner, [queue], ledger, settings, stopping=stopping, ring=bell.ring_soon)
         self._keeper.start()
         self._blocking = ledger
         self._lease_ms = int(settings.lease_s * 1000)
@@ -78,8 +78,9 @@ class ConcurrentRunner:
         try:
             await self._work(ledger)
         finally:
-            hearing.cancel()
-            await asyncio.gather(hearing, return_exceptions=True)
+            while not hearing.done():  # redis-py swallows a cancel now and then: again until it is heard
+                hearing.cancel()
+                await asyncio.wait({hearing}, timeout=0.02)
             self._keeper.let_go(list(self._started))  # none, unless something broke: then the leases lapse
             self._started.clear()
             self._handling.clear()
@@ -93,7 +94,7 @@ class ConcurrentRunner:
             stopping = self._stopping()
             if stopping:
                 self._stop_when_time_is_up()
-            free = 0 if stopping else self._room - len(self._tasks)
+            free = 0 if stopping or self._keeper.ending else self._room - len(self._tasks)
             idle = not self._tasks and not self._ended
             over = stopping or time.monotonic() - quiet_since > self._settings.linger_s
             if idle and over and not answered:
@@ -122,7 +123,7 @@ class ConcurrentRunner:
 
     async def _leave(self, ledger: AsyncLedger, stopping: bool) -> bool:
         """A last look; True when there was nothing (or nothing may be taken any more) and the answer is over."""
-        most = 0 if stopping else self._room
+        most = 0 if stopping or self._keeper.ending else self._room
         claim = await self._try(ledger, self._claim(most, listen=False, answered=False))
         if claim is None:
             return stopping

@@ -27,6 +27,7 @@ log = structlog.get_logger(__name__)
 _LISTEN_S = 1.0
 _SILENT_S = 60
 """A process whose keeper could not run for this long is stuck, and its leases lapsed long ago."""
+_SETTLE_S = 0.05
 _DOUBT_S = 10.0
 """After trouble with the ledger: how long to look for jobs that were claimed without our hearing of it."""
 
@@ -55,10 +56,13 @@ class Keeper:
         settings: WorkerSettings,
         *,
         stopping: Callable[[], bool],
+        ring: Callable[[str], None],
         end_process: Callable[[], None] | None = None,
     ) -> None:
         self._runner, self._queues, self._ledger, self._settings = runner, tuple(queues), ledger, settings
-        self._stopping, self._end_process = stopping, end_process or _end_process
+        self._stopping, self._ring, self._end_process = stopping, ring, end_process or _end_process
+        self.ending = False
+        """The process is about to be ended: nothing may be claimed any more."""
         self._held: dict[str, tuple[str, Held]] = {}
         self._lock = threading.Lock()
         self._renewed_at = time.monotonic()
@@ -124,7 +128,7 @@ class Keeper:
         for queue, job_id, attempt in unknown & self._unknown:
             if job_id not in self._held:
                 log.warning("keeper.gives_back", runner=self._runner, job=job_id)
-                self._ledger.run(verbs.finish(queue, self._runner, [Ended(job_id, attempt, "release")]))
+                self._finish(queue, [Ended(job_id, attempt, "release")])
         self._unknown = unknown
 
     def _snapshot(self) -> list[tuple[str, Held]]:
@@ -172,17 +176,23 @@ class Keeper:
             if held.stopped_at is not None and now - held.stopped_at > grace
         ]
         if (over and self._held) or stuck:
+            self.ending = True
+            time.sleep(_SETTLE_S)  # for a claim that is on its way
             try:
                 self._hand_back(stuck)
             except LedgerError as error:
                 log.warning("keeper.cannot_hand_back", runner=self._runner, reason=error.problem_code)
                 if not over:
+                    self.ending = False
                     return  # nobody would hear why the job was ended: again at the next turn
             self._end_process()
 
     def _hand_back(self, stuck: list[Held]) -> None:
         """End what was told to stop and did not; everything else goes back to its line."""
         by_queue: dict[str, list[Ended]] = {}
+        for queue in self._queues:  # leave first, or what goes back would wake us
+            lease_ms = int(self._settings.lease_s * 1000)
+            self._ledger.run(verbs.claim(queue, self._runner, limits={}, max_jobs=0, lease_ms=lease_ms))
         for queue, held in self._snapshot():
             job = held.claimed
             if held not in stuck:
@@ -193,8 +203,12 @@ class Keeper:
                 end = Ended(job.id, job.attempt, "canceled")
             by_queue.setdefault(queue, []).append(end)
         for queue, ends in by_queue.items():
-            self._ledger.run(verbs.finish(queue, self._runner, ends))
+            self._finish(queue, ends)
         log.warning("keeper.ends_process", runner=self._runner, stuck=[held.claimed.id for held in stuck])
+
+    def _finish(self, queue: str, ends: list[Ended]) -> None:
+        if self._ledger.run(verbs.finish(queue, self._runner, ends)).ring:
+            self._ring(queue)
 
 
 def _end_process() -> None:

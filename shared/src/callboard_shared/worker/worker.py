@@ -62,7 +62,7 @@ class Worker:
         self._runners: dict[str, Any] = {}
         self._lock = threading.Lock()
         self._presence: Presence | None = None
-        self._answering = self._leaving = False  # of a child
+        self._leaving = False  # of a child
         self.celery = self._celery()
 
     # --- declaring ---
@@ -139,14 +139,7 @@ class Worker:
         return "" if self._shared[_READY] else "loading models"
 
     def _child_started(self, **_: Any) -> None:
-        signal.signal(signal.SIGTERM, self._child_told_to_end)
         self._run_start_hooks()
-
-    def _child_told_to_end(self, *_: Any) -> None:
-        """SIGTERM often goes to a whole process group: a child then ends as gracefully as its parent."""
-        if not self._answering:
-            raise SystemExit(0)
-        self._leaving = True
 
     def _run_start_hooks(self) -> None:
         for hook in self._start_hooks:
@@ -175,13 +168,18 @@ class Worker:
                 self._answer_concurrently(queue)
 
     def _answer_in_batches(self, queue: str) -> None:
-        self._answering = True
+        # SIGTERM often goes to a whole process group: a child that works then ends as gracefully as its parent.
+        # (The pool's own handler raises SystemExit wherever the handler of the job happens to be.)
+        before = signal.signal(signal.SIGTERM, self._told_to_leave)
         try:
             self._batch_runner().answer(queue)
         finally:
-            self._answering = False
+            signal.signal(signal.SIGTERM, before)
         if self._leaving:
             raise SystemExit(0)
+
+    def _told_to_leave(self, *_: Any) -> None:
+        self._leaving = True
 
     def _runner_name(self) -> str:
         return f"{self.id}#{os.getpid()}"

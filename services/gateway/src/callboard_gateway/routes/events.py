@@ -22,14 +22,20 @@ from callboard_gateway.schemas import problems
 from callboard_shared.errors import Invalid, LedgerError
 from callboard_shared.ledger import Event, JobRecord, verbs
 from callboard_shared.ledger.news import Bulletin
-from callboard_shared.states import TERMINAL
+from callboard_shared.states import TERMINAL, JobStatus
 from callboard_shared.view import job_view
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 PAGE = 500
+_START = "0-0"
+"""Before the first event of a stream; also the id of the event that says how the job was accepted."""
 _EVENT_ID = re.compile(r"(\d{1,20}-\d{1,20})(\.done)?")
 _EXAMPLE = """\
+id: 0-0
+event: status
+data: {"status":"queued","attempt":0}
+
 id: 1763803800000-0
 event: status
 data: {"status":"running","attempt":1}
@@ -68,7 +74,7 @@ async def stream(
     last_event_id: Annotated[str | None, Header(description="Go on after this event.")] = None,
 ) -> Response:
     """A stream that is opened late tells everything from the start. A comment comes every 15 seconds."""
-    after = "0-0"
+    after: str | None = None
     over = False
     if last_event_id:
         found = _EVENT_ID.fullmatch(last_event_id)
@@ -94,14 +100,17 @@ async def stream(
 
 
 class Stream:
-    """One reader of one job's events."""
+    """One reader of one job's events, from the start or after the event with this id."""
 
-    def __init__(self, desk: Desk, record: JobRecord, after: str, comment_s: float) -> None:
-        self._desk, self._record, self._after, self._comment_s = desk, record, after, comment_s
+    def __init__(self, desk: Desk, record: JobRecord, after: str | None, comment_s: float) -> None:
+        self._desk, self._record, self._comment_s = desk, record, comment_s
+        self._after, self._from_start = after or _START, after is None
         self._over = False
 
     async def run(self) -> AsyncIterator[bytes]:
         yield b"retry: 2000\n\n"
+        if self._from_start:
+            yield frame(_START, "status", orjson.dumps({"status": self._first_status(), "attempt": 0}))
         async with self._desk.news.expect(self._record.id) as bulletin:
             watching = False
             while not self._over and not self._desk.stopping.begun:
@@ -118,6 +127,14 @@ class Stream:
                     yield frames
                 elif not self._over and not await self._pause(bulletin, self._comment_s):
                     yield b": still here\n\n"
+
+    def _first_status(self) -> str:
+        """As what the job was accepted; the ledger's stream begins with what happened next."""
+        spec = orjson.loads(self._record.spec)
+        if spec.get("after"):
+            return JobStatus.BLOCKED.value
+        scheduled = self._record.status is JobStatus.SCHEDULED and self._record.attempt == 0
+        return (JobStatus.SCHEDULED if scheduled else JobStatus.QUEUED).value
 
     async def _watch(self) -> bool:
         known = await self._desk.ledger.run(
