@@ -16,6 +16,7 @@ from bench.scale import FULL, QUICK
 from bench.wire import WrkMissing
 
 GROUPS = {"a": echo, "b": idle, "c": embed, "d": ledger_cost, "e": footprint}
+WIDTH = 132
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -34,6 +35,8 @@ def main() -> int:
     if chosen.rounds:
         scale = dataclasses.replace(scale, rounds=chosen.rounds)
     console, machine, rows = Console(), describe(), list[Row]()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
     try:
         for letter in sorted(set(chosen.only) & set(GROUPS)):
             for row in GROUPS[letter].rows(scale):

@@ -13,7 +13,7 @@ from bench.rivals.drain import CELERY, DRAMATIQ, TASKIQ, Rival, drain_rate
 from bench.scale import Scale
 from bench.stack import ECHO_ONLY, stack
 
-GROUP = "a. system.echo over HTTP: submit, run, commit"
+GROUP = "a. system.echo over HTTP (submit, run, commit) beside no-ops published and drained"
 JOB = {"type": "system.echo", "input": {"value": 1}}
 CONNECTIONS = (32, 64)
 BATCH = 1000
@@ -47,10 +47,10 @@ def _compared(runs: dict[str, list[float]]) -> Iterator[Row]:
         return max(statistics.median(runs[rival.name]) for rival in rivals)
 
     for rival in (*CELERY, *TASKIQ, *DRAMATIQ):
-        yield plain(GROUP, f"{rival.name}: no-ops published and drained", runs[rival.name], "/s")
-    yield plain(GROUP, "bare FastAPI, one Redis pipeline a POST (runs nothing)", runs["bare"], "/s")
+        yield plain(GROUP, f"no-ops of {rival.name}", runs[rival.name], "/s")
+    yield plain(GROUP, "bare FastAPI, one Redis pipeline a POST; runs nothing", runs["bare"], "/s")
     single = max((f"single {n}" for n in CONNECTIONS), key=lambda name: statistics.median(runs[name]))
-    label = f"Callboard, single POSTs over {single.split()[1]} connections"
+    label = f"Callboard, single POSTs, {single.split()[1]} connections"
     for factor, beside, name in (
         (2.5, best(CELERY), "Celery"),
         (1.0, best(TASKIQ), "taskiq"),

@@ -17,7 +17,7 @@ from bench.stack import NLP_ONLY, stack
 from bench.texts import short_texts
 from callboard_shared.settings import cpu_count
 
-GROUP = "c. nlp.embed, one short text a job, end to end"
+GROUP = "c. nlp.embed, one short text a job, end to end; plain runs alone"
 CLIENTS = 32
 BATCH = 500
 
@@ -34,7 +34,7 @@ def rows(scale: Scale) -> Iterator[Row]:
     for name in plains:
         yield plain(
             GROUP,
-            f"plain transformers, batch 32, {name.split()[1]} thread(s), nothing else running",
+            f"plain transformers, batch 32, threads: {name.split()[1]}",
             runs[name],
             "texts/s",
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import psutil
 import redis
 
 from bench.load import in_batches
-from bench.processes import output
+from bench.processes import output, wait_until
 from bench.report import Row, at_most, plain
 from bench.scale import Scale
 from bench.stack import NLP_ONLY, Measured, await_idle, stack
@@ -19,14 +18,14 @@ from bench.stack import NLP_ONLY, Measured, await_idle, stack
 GROUP = "e. footprint"
 GATEWAY_MB, WORKER_MB, IMPORT_S = 120.0, 400.0, 1.0
 WARM_UP, BATCH = 10_000, 1000
-JOB = {"type": "system.echo", "input": {"value": 1}, "retention_s": 1}
+JOB = {"type": "system.echo", "input": {"value": 1}, "retention_s": 60}  # the least there is
 MEMBERS = {"gateway": "callboard_gateway", "nlp worker": "callboard_nlp", "courier": "callboard_courier"}
 IMPORT = "import time; start = time.perf_counter(); import callboard_gateway.app; print(time.perf_counter() - start)"
-FORGET_S = 60.0
+FORGET_S = 420.0
 
 
 def rows(scale: Scale) -> Iterator[Row]:
-    """Memory after warm-up and after ``growth_jobs`` more echo jobs that are forgotten after a second."""
+    """Memory after warm-up and after ``growth_jobs`` more echo jobs that are forgotten after a minute."""
     yield at_most(
         GROUP,
         "gateway: import, median of 5",
@@ -57,9 +56,18 @@ def rows(scale: Scale) -> Iterator[Row]:
 
 
 def _megabytes(running: Measured) -> dict[str, float]:
-    """Proportional set size (shared pages counted once) of each member's processes, and Valkey's data."""
+    """Proportional set size (shared pages counted once) of each member's processes, and Valkey's data.
+
+    Taken when every job is past its retention and forgotten, so that nothing should be left of it.
+    """
     with running.wire() as connection:
         await_idle(connection)
+        wait_until(
+            lambda: not connection.get("/v1/jobs?type=system.echo&limit=1")["data"],
+            FORGET_S,
+            "jobs forgotten",
+            0.5,
+        )
     found = dict.fromkeys(MEMBERS, 0.0)
     for process in psutil.Process(running.pid).children(recursive=True):
         command = " ".join(process.cmdline())
@@ -67,22 +75,8 @@ def _megabytes(running: Measured) -> dict[str, float]:
             if mark in command:
                 found[name] += process.memory_full_info().pss / 1e6
     with redis.Redis.from_url(running.redis_url) as ledger:
-        found["Valkey's data"] = _settled(ledger) / 1e6
+        found["Valkey's data"] = int(ledger.info("memory")["used_memory"]) / 1e6
     return found
-
-
-def _settled(ledger: redis.Redis) -> int:
-    """``used_memory`` once the sweep has forgotten what is past retention: no longer falling, for two seconds."""
-    lowest, since, deadline = _used(ledger), time.monotonic(), time.monotonic() + FORGET_S
-    while time.monotonic() - since < 2 and time.monotonic() < deadline:
-        time.sleep(0.2)
-        if (used := _used(ledger)) < lowest - 10_000:
-            lowest, since = used, time.monotonic()
-    return lowest
-
-
-def _used(ledger: redis.Redis) -> int:
-    return int(ledger.info("memory")["used_memory"])
 
 
 def _model_megabytes() -> float:

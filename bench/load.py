@@ -71,7 +71,7 @@ def _lane(stack: Measured, bodies: Sequence[bytes], left: Any, refused: list[str
         requests = [connection.prepared("POST", "/v1/jobs:batch", body) for body in bodies]
         for number in left:
             answer = connection.exchange(requests[number % len(requests)])
-            if answer.status != 202:
+            if answer.status != 202 or b'"retryable":' in answer.body:  # a problem among the jobs
                 refused.append(f"{answer.status} {answer.body[:300]!r}")
                 return
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 from bench.processes import end
 from callboard_embedded.folder import Folder
 from callboard_embedded.processes import dies_with_parent
-from callboard_embedded.valkey import configure
+from callboard_embedded.valkey import MALLOC, configure
 
 START_S = 10.0
 
@@ -26,7 +27,7 @@ def valkey() -> Iterator[str]:
         configured = configure(folder)
         with Path(home, "log").open("wb") as log:
             server = subprocess.Popen(
-                configured.argv, stdout=log, stderr=log, start_new_session=True,
+                configured.argv, stdout=log, stderr=log, start_new_session=True, env={**MALLOC, **os.environ},
                 preexec_fn=dies_with_parent(),  # noqa: PLW1509 – calls prctl and nothing else
             )  # fmt: skip
         try:

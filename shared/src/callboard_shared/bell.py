@@ -16,10 +16,13 @@ log = structlog.get_logger(__name__)
 TASK = "callboard.answer"
 
 
-def celery_app(name: str, broker: BrokerSettings | None = None) -> Celery:
-    """A Celery application as Callboard wants it; the reasons are in docs/reliability.md."""
+def celery_app(name: str, broker: BrokerSettings | None = None, *, current: bool = True) -> Celery:
+    """A Celery application as Callboard wants it; the reasons are in docs/reliability.md.
+
+    ``current``: it is the process's own application, not one that only sends.
+    """
     url = (broker or BrokerSettings()).broker_url or LedgerSettings().redis_url
-    app = Celery(name, broker=url.get_secret_value())
+    app = Celery(name, broker=url.get_secret_value(), set_as_current=current)
     app.conf.update(
         accept_content=["json"],
         task_serializer="json",
@@ -41,6 +44,10 @@ def celery_app(name: str, broker: BrokerSettings | None = None) -> Celery:
             "health_check_interval": 30,
             "socket_timeout": 5,
             "socket_connect_timeout": 2,
+            # One who rings does not wait for a broker that is away: the sweep rings again.
+            "max_retries": 1,
+            "interval_start": 0,
+            "interval_max": 0.2,
             # A bell that is redelivered finds nothing to do; this only keeps stale ones from piling up.
             "visibility_timeout": 3600,
         },
@@ -52,12 +59,12 @@ class Bell:
     """Rings for queues. A bell that cannot be rung is not an error: the sweep rings it again."""
 
     def __init__(self, app: Celery | None = None) -> None:
-        self._app = app or celery_app("callboard-bell")
+        self._app = app or celery_app("callboard-bell", current=False)
 
     def ring(self, queue: str) -> None:
         try:
-            # expires: nobody needs a bell that nobody answered for a minute; there are newer ones
-            self._app.send_task(TASK, args=(queue,), queue=queue, expires=60, retry=False, ignore_result=True)
+            # No expiry: Celery judges it by the clocks of two machines, and one that is fast would hear no bell.
+            self._app.send_task(TASK, args=(queue,), queue=queue, retry=False, ignore_result=True)
         except (OperationalError, OSError) as error:
             log.warning("bell.not_rung", queue=queue, reason=type(error).__name__)
 

@@ -96,9 +96,18 @@ def test_an_unheard_bell_is_rung_again_after_a_second_while_slots_are_free(ledge
     assert submit_rings(ledger) is False  # that one waits now
 
 
-def test_an_unheard_bell_is_rung_again_when_no_worker_is_known(ledger: ClockedLedger) -> None:
+def test_while_no_worker_is_known_a_bell_is_rung_again_once_a_minute(ledger: ClockedLedger) -> None:
     submit_rings(ledger)
-    ledger.pass_time(1_000)
+    ledger.pass_time(59_999)
+    assert sweep_rings(ledger) is False
+    ledger.pass_time(1)
+    assert sweep_rings(ledger) is True
+
+
+def test_a_worker_that_comes_online_is_rung_for(ledger: ClockedLedger) -> None:
+    submit_rings(ledger)
+    ledger.pass_time(30_000)
+    beat(ledger, slots=1)
     assert sweep_rings(ledger) is True
 
 
@@ -114,6 +123,7 @@ def test_no_bell_is_added_while_every_slot_is_busy(ledger: ClockedLedger) -> Non
 
 
 def test_a_runner_that_leaves_work_behind_calls_for_another(ledger: ClockedLedger) -> None:
+    beat(ledger, slots=2)
     submit_rings(ledger)
     answer(ledger)
     submitted(ledger)

@@ -60,7 +60,7 @@ def test_a_job_is_kept_until_its_retention_ends_and_then_no_key_remains(ledger: 
     job_id = ended_job(ledger)
     ledger.pass_time(999)
     assert ledger.run(verbs.sweep(QUEUE)).forgotten == 0
-    assert len(keys_that_name(ledger, job_id)) == 6  # its hash, spec, output and events; in ended and owned
+    assert len(keys_that_name(ledger, job_id)) == 7  # its hash, spec, output, events; in ended, owned, expiry
     ledger.pass_time(1)
     swept = ledger.run(verbs.sweep(QUEUE))
     assert (swept.forgotten, swept.files) == (1, ["file_1", "file_2"])

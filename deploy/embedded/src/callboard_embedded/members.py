@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from callboard_embedded.settings import EmbeddedSettings
-from callboard_embedded.valkey import Valkey
+from callboard_embedded.valkey import MALLOC, Valkey
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ WORKERS = {
 
 
 def ledger_member(valkey: Valkey, env: Mapping[str, str]) -> Member:
-    return Member("valkey", valkey.argv, env, last=True)
+    return Member("valkey", valkey.argv, {**MALLOC, **env}, last=True)
 
 
 def service_members(settings: EmbeddedSettings, env: Mapping[str, str]) -> list[Member]:

@@ -30,7 +30,14 @@ maxmemory-policy noeviction
 # Waiting jobs are small hashes; packed, they take about half the memory.
 hash-max-listpack-entries 128
 hash-max-listpack-value 1024
+# A job's events are a short stream; its first node is allocated whole, and 4 KB a job would be most of its memory.
+stream-node-max-bytes 512
 """
+
+MALLOC = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=65535"}
+"""The wheel's server is built on the C library's allocator. With many small objects on the heap its free lists
+scatter, and each temporary string costs a cache miss: at 400,000 waiting jobs a claim took 1.9 times as long as at
+1,000. With a large per-thread cache, freed memory is used again while it is warm: 1.2 times."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,4 +28,4 @@ def _start_sweep(**_: Any) -> None:
 
 @signals.worker_shutting_down.connect(weak=False)
 def _stop_sweep(**_: Any) -> None:
-    _sweep.stop()
+    _sweep.stop(wait=False)

@@ -187,9 +187,10 @@ class WorkerInfo:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What one pass over a queue did; ``settle``: rows "id outcome queue id"; ``blocked``: to look at again."""
+    """What one pass over a queue did; ``more``: the limit left something to do; ``settle``: rows "id outcome queue id"; ``blocked``: to look at again."""
 
     ring: bool
+    more: bool
     due: int
     lapsed: int
     expired: int
@@ -197,11 +198,6 @@ class Swept:
     files: list[str]
     settle: list[str]
     blocked: list[str]
-
-    @property
-    def most(self) -> int:
-        """The largest of its counts; as large as the limit when more is left to do."""
-        return max(self.due, self.lapsed, self.expired, self.forgotten)
 
 
 @dataclass(frozen=True, slots=True)

@@ -347,9 +347,9 @@ def sweep(queue: str, limit: int = 500) -> Call[Swept]:
     """One pass over a queue: what is due, lapsed, expired or past retention; rates; the bell."""
 
     def parse(reply: Any) -> Swept:
-        ring, due, lapsed, expired, forgotten, files, settlements, blocked = reply
+        ring, more, due, lapsed, expired, forgotten, files, settlements, blocked = reply
         texts = [[_text(item) for item in part] for part in (files, settlements, blocked)]
-        return Swept(ring == 1, due, lapsed, expired, forgotten, *texts)
+        return Swept(ring == 1, more == 1, due, lapsed, expired, forgotten, *texts)
 
     return _verb("sweep", queue, [limit], parse)
 

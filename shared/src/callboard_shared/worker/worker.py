@@ -32,6 +32,7 @@ from callboard_shared.worker.batches import BatchRunner
 from callboard_shared.worker.concurrent import ConcurrentRunner
 from callboard_shared.worker.handlers import Handlers
 from callboard_shared.worker.presence import Presence
+from callboard_shared.worker.respawn import QuickRespawn
 
 log = structlog.get_logger(__name__)
 
@@ -112,6 +113,8 @@ class Worker:
         app = celery_app(f"callboard_{self.name}")
         app.conf.worker_proc_alive_timeout = 900  # children load models before they say that they are up
         app.conf.worker_soft_shutdown_timeout = 0
+        if self.pool == "prefork":
+            app.steps["worker"].add(QuickRespawn)
         app.task(name=TASK, ignore_result=True)(self.answer)
         signals.setup_logging.connect(self._set_up_logging, weak=False)
         signals.worker_ready.connect(self._ready, weak=False)

@@ -41,6 +41,8 @@ local function call_for_hands()
     -- A bell is unanswered for a second: lost, or every slot is busy. Ring again only in the first case.
     local slots = tonumber(call("HGET", K.stats, "slots") or "0")
     if slots > 0 and call("ZCOUNT", K.runners, NOW, "+inf") >= slots then return 0 end
+    -- Nobody is there to hear it: bells for an empty house would only pile up.
+    if slots == 0 and NOW - (tonumber(bell[2]) or 0) < 60000 then return 0 end
   end
   call("HSET", K.bell, "waiting", "1", "rung_at", int(NOW))
   return 1
@@ -116,6 +118,7 @@ local function forget(id, owner)
   call("DEL", K.job .. id, K.spec .. id, K.output .. id, K.events .. id, K.waits .. id, K.dependents .. id)
   call("ZREM", K.owned .. owner, id)
   call("ZREM", K.ended, id)
+  call("ZREM", K.expiry, id)
 end
 
 -- The one place in which a job ends. job: owner, type, attempt, retention, watch, hook, dependents.

