@@ -106,7 +106,7 @@ def test_every_fault_is_named_at_once() -> None:
     [
         ("priority", "1"), ("priority", 1.5), ("priority", True), ("run_at", "tomorrow"), ("run_at", 1763803800),
         ("run_at", "2026-11-22T09:30:00"), ("expires_in_s", 0), ("expires_in_s", "1"), ("timeout_s", -1),
-        ("max_attempts", 0), ("max_attempts", 21), ("retention_s", 1), ("after", "job_x"), ("metadata", []),
+        ("max_attempts", 0), ("max_attempts", 21), ("retention_s", 0), ("after", "job_x"), ("metadata", []),
     ],
 )  # fmt: skip
 def test_wrong_options_are_named(field: str, value: Any) -> None:

@@ -97,7 +97,7 @@ class Options(BaseModel):
     )
     retention_s: int | None = Field(
         default=None,
-        ge=60,
+        ge=1,
         le=366 * DAY_S,
         description="Seconds that the ended job is kept; the type's own if null.",
     )
