@@ -56,7 +56,7 @@ def rows(scale: Scale) -> Iterator[Row]:
 
 
 def _megabytes(running: Measured) -> dict[str, float]:
-    """Proportional set size (shared pages counted once) of each member's processes, and Valkey's data.
+    """Memory of each member's processes, and of Valkey's data.
 
     Taken when every job is past its retention and forgotten, so that nothing should be left of it.
     """
@@ -69,14 +69,21 @@ def _megabytes(running: Measured) -> dict[str, float]:
             0.5,
         )
     found = dict.fromkeys(MEMBERS, 0.0)
-    for process in psutil.Process(running.pid).children(recursive=True):
-        command = " ".join(process.cmdline())
-        for name, mark in MEMBERS.items():
-            if mark in command:
-                found[name] += process.memory_full_info().pss / 1e6
+    for member in psutil.Process(running.pid).children():
+        command = " ".join(member.cmdline())
+        for name in (name for name, mark in MEMBERS.items() if mark in command):
+            processes = [member, *member.children(recursive=True)]
+            found[name] += _bytes(processes) / 1e6
     with redis.Redis.from_url(running.redis_url) as ledger:
         found["Valkey's data"] = int(ledger.info("memory")["used_memory"]) / 1e6
     return found
+
+
+def _bytes(processes: list[psutil.Process]) -> int:
+    """Resident set of one process; of several the proportional sets, which count shared pages once."""
+    if len(processes) == 1:
+        return int(processes[0].memory_info().rss)
+    return sum(process.memory_full_info().pss for process in processes)
 
 
 def _model_megabytes() -> float:

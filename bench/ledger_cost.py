@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import redis
 from pydantic import SecretStr
 
+from bench.processes import wait_until
 from bench.report import Row, at_most, plain
 from bench.scale import Scale
 from bench.valkey import valkey
@@ -27,6 +28,7 @@ FILL, BATCH, SINGLES, BATCHES = 500, 64, 400, 40
 LIMITS = {TYPE: (BATCH, 32_768)}
 FLAT, BYTES = 1.5, 1024
 MEMORY_AT = 100_000
+REWRITE_S = 120.0
 
 
 @dataclass
@@ -49,6 +51,7 @@ def rows(scale: Scale) -> Iterator[Row]:
         for depth in scale.depths:
             _fill(ledger, depth - waiting)
             waiting = depth
+            wait_until(lambda: not _rewriting(server), REWRITE_S, "append-only file rewritten", 0.1)
             if depth == MEMORY_AT:
                 yield at_most(
                     GROUP,
@@ -104,6 +107,11 @@ def _fill(ledger: Ledger, count: int) -> None:
 
 def _memory(server: redis.Redis) -> int:
     return int(server.info("memory")["used_memory"])
+
+
+def _rewriting(server: redis.Redis) -> bool:
+    """Whether Valkey rewrites its append-only file: a fork, whose copies of pages are no cost of the verbs."""
+    return bool(server.info("persistence")["aof_rewrite_in_progress"])
 
 
 def _measure(ledger: Ledger) -> Costs:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from trials import LEASE_S, Trial, code_of, until
@@ -11,6 +14,17 @@ from trials import LEASE_S, Trial, code_of, until
 from callboard_shared.ledger import verbs
 
 POOLS = pytest.mark.parametrize("pool", ["prefork", "threads"])
+
+
+@contextmanager
+def frozen_ledger(trial: Trial) -> Iterator[None]:
+    """Within the block the ledger is there, and does not answer."""
+    server = int(trial.redis.info("server")["process_id"])
+    os.kill(server, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(server, signal.SIGCONT)
 
 
 def test_the_jobs_of_a_killed_child_run_again_within_two_seconds(trial: Trial) -> None:
@@ -132,13 +146,9 @@ def test_sigterm_ends_a_busy_worker_also_while_the_ledger_is_away(trial: Trial) 
     worker = trial.worker()
     [job] = trial.submit(trial.job("sleep", s=60))
     trial.running(job)
-    server = int(trial.redis.info("server")["process_id"])
-    os.kill(server, signal.SIGSTOP)
-    try:
+    with frozen_ledger(trial):
         worker.signal_main(signal.SIGTERM)
         worker.process.wait(4 + 40)  # Celery waits for its broker several times over
-    finally:
-        os.kill(server, signal.SIGCONT)
 
 
 @POOLS
@@ -164,11 +174,9 @@ def test_a_worker_frozen_past_its_lease_commits_too_late(trial: Trial, pool: str
 def test_a_ledger_that_freezes_leaves_no_job_claimed_by_nobody(trial: Trial, pool: str) -> None:
     trial.worker(pool, CALLBOARD_LEASE_S=60)  # a claim that nobody knows of would hold for a minute
     trial.result(trial.submit(trial.job("give"))[0])
-    server = int(trial.redis.info("server")["process_id"])
     jobs = trial.submit(*(trial.job("sleep", s=0.05) for _ in range(40)))
-    os.kill(server, signal.SIGSTOP)
-    time.sleep(5)  # the length of the outage
-    os.kill(server, signal.SIGCONT)
+    with frozen_ledger(trial):
+        time.sleep(5)  # the length of the outage
     records = trial.ended(jobs, 15)
     assert {(record.status, record.attempt) for record in records} == {("succeeded", 1)}
 
