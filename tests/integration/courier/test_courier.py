@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -103,3 +104,25 @@ def test_accepted_jobs_end_while_the_ledger_has_no_memory_for_new_ones(trial: Tr
     with pytest.raises(LedgerFull):
         trial.submit(echo("one more"))
     assert {record.status for record in trial.ended(jobs, 15, "system")} == {"succeeded"}
+
+
+def test_a_nearly_full_ledger_refuses_new_jobs_so_that_an_idle_worker_can_still_run_the_accepted(
+    trial: Trial,
+) -> None:
+    courier(trial)
+    (seconds, micros) = trial.redis.time()
+    later = replace(echo("later"), run_at_ms=seconds * 1000 + micros // 1000 + 3_000)
+    accepted = trial.submit(later)
+    trial.redis.config_set("maxmemory", int(trial.redis.info("memory")["used_memory"] * 1.06))
+
+    def refused() -> bool:
+        try:
+            trial.submit(echo("one more"))
+        except LedgerFull:
+            return True
+        return False
+
+    until(refused, 5, "the sweep has seen it", every_s=0.2)
+    assert trial.ended(accepted, 15, "system")[0].status == "succeeded"
+    trial.redis.config_set("maxmemory", 0)
+    until(lambda: not refused(), 5, "there is room again", every_s=0.2)

@@ -25,13 +25,13 @@ log = structlog.get_logger(__name__)
 EVERY_S = 1.0
 _LOCK_MS = 2_500
 """How long the sweep waits for a sweeper that died; two at once would do no harm."""
-_BLOCKED_EVERY = 10
-"""Every so many passes: registering blocked jobs again is only needed after a crash, and costs round trips."""
 _LIMIT = 500
 """Jobs of each kind that one step of the ledger handles; it serves others between two steps."""
 _MOST_ROUNDS = 20
 """A pass goes on while a queue has more of something than one step takes: up to 10,000 of each a second."""
 _PARTIALS_EVERY_S = 3600
+_FULL_AT = 0.9
+"""From this share of Redis' maxmemory on new jobs are refused, so that accepted ones can still be rung for and end."""
 
 
 class Sweep:
@@ -40,7 +40,6 @@ class Sweep:
     def __init__(self, ledger: Ledger, bell: Bell, files: Files) -> None:
         self._ledger, self._bell, self._files = ledger, bell, files
         self._name = new_secret()[:12]
-        self._passes = 0
         self._partials_at = time.monotonic()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
@@ -66,20 +65,20 @@ class Sweep:
 
     def pass_over(self) -> None:
         """One pass over all queues."""
+        full = self._ledger.run(upkeep.memory_used()) > _FULL_AT
         queues: Sequence[str] = QUEUES
         for _ in range(_MOST_ROUNDS):
-            swept = self._ledger.run_many([verbs.sweep(queue, _LIMIT) for queue in queues])
-            full: list[str] = []
+            swept = self._ledger.run_many([verbs.sweep(queue, _LIMIT, full=full) for queue in queues])
+            unfinished: list[str] = []
             for queue, result in zip(queues, swept, strict=True):
                 if isinstance(result, LedgerError):
                     raise result
                 self._follow_up(queue, result)
-                if max(result.due, result.lapsed, result.expired, result.forgotten) >= _LIMIT:
-                    full.append(queue)
-            queues = full
+                if result.more:
+                    unfinished.append(queue)
+            queues = unfinished
             if not queues or self._stop.is_set():
                 break
-        self._passes += 1
         for record in self._ledger.run(filing.expired_files()):
             self._remove_file(record.id)
         if time.monotonic() >= self._partials_at:
@@ -91,7 +90,7 @@ class Sweep:
         for row in swept.settle:
             dependent_queue, needed = settle_row(self._ledger, queue, row)
             ring |= {dependent_queue} if needed else set()
-        for job_id in swept.blocked if self._passes % _BLOCKED_EVERY == 0 else ():
+        for job_id in swept.blocked:
             if register_again(self._ledger, QUEUES, job_id, queue):
                 ring.add(queue)
         for name in ring:

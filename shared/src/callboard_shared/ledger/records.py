@@ -187,7 +187,8 @@ class WorkerInfo:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What one pass over a queue did; ``more``: the limit left something to do; ``settle``: rows "id outcome queue id"; ``blocked``: to look at again."""
+    """What one pass over a queue did; ``more``: the limit left something to do; ``settle``: rows
+    "id outcome queue id"; ``blocked``: to look at again."""
 
     ring: bool
     more: bool

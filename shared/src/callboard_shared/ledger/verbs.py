@@ -343,15 +343,18 @@ def workers(queue: str) -> Call[list[WorkerInfo]]:
     return _verb("worker", queue, ["list"], parse)
 
 
-def sweep(queue: str, limit: int = 500) -> Call[Swept]:
-    """One pass over a queue: what is due, lapsed, expired or past retention; rates; the bell."""
+def sweep(queue: str, limit: int = 500, *, full: bool = False) -> Call[Swept]:
+    """One pass over a queue: what is due, lapsed, expired or past retention; rates; the bell.
+
+    ``full``: memory is short, so submissions are refused until a pass says otherwise.
+    """
 
     def parse(reply: Any) -> Swept:
         ring, more, due, lapsed, expired, forgotten, files, settlements, blocked = reply
         texts = [[_text(item) for item in part] for part in (files, settlements, blocked)]
         return Swept(ring == 1, more == 1, due, lapsed, expired, forgotten, *texts)
 
-    return _verb("sweep", queue, [limit], parse)
+    return _verb("sweep", queue, [limit, int(full)], parse)
 
 
 def usage(queue: str, owner: str, day: int) -> Call[list[UsageRow]]:

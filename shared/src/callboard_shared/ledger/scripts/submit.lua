@@ -1,12 +1,17 @@
 -- ARGV: max_waiting, then per job: id owner type priority run_at expires_in timeout max_attempts
 --       retention batch weight hook watch dependencies("a b c") spec   (run_at, expires_in: ms or "")
 -- Returns {ring, online workers, {id status created position eta}…}; status "limit" accepts nothing.
+-- Fails with an OOM error, as Redis itself does later, while the sweep has found memory short: what was accepted
+-- needs the rest, and the bells (Celery's messages, in the same Redis) do too.
+if call("HEXISTS", K.stats, "full") == 1 then return redis.error_reply("OOM the ledger is nearly full") end
+
 local STRIDE = 15
 local max_waiting = tonumber(ARGV[1])
 local jobs = (#ARGV - 1) / STRIDE
 local sequence = call("HINCRBY", K.stats, "sequence", jobs) - jobs
 local online = call("ZCOUNT", K.workers, NOW, "+inf")
 local reply, added, place, fresh = { 0, online }, {}, {}, 0
+local owned, expiry = {}, {}
 
 for n = 0, jobs - 1 do
   local at = 2 + n * STRIDE
@@ -40,11 +45,15 @@ for n = 0, jobs - 1 do
       if expires_in then
         local expires = math.max(NOW, run_at or NOW) + expires_in
         set("expires", int(expires))
-        call("ZADD", K.expiry, expires, id)
+        expiry[#expiry + 1] = expires
+        expiry[#expiry + 1] = id
       end
       call("HSET", key, unpack(fields))
       call("SET", K.spec .. id, ARGV[at + 14])
-      call("ZADD", K.owned .. owner, NOW, id)
+      local own = owned[owner] or {}
+      owned[owner] = own
+      own[#own + 1] = NOW
+      own[#own + 1] = id
       local spot, when = false, false
       if status == "queued" then
         add_ready(id, owner, priority, int(sequence))
@@ -69,6 +78,8 @@ for n = 0, jobs - 1 do
   end
 end
 
+for owner, entries in pairs(owned) do call("ZADD", K.owned .. owner, unpack(entries)) end
+if #expiry > 0 then call("ZADD", K.expiry, unpack(expiry)) end
 for owner, count in pairs(added) do count_waiting(owner, count[2]) end
 if fresh > 0 then reply[1] = call_for_hands() end
 return reply

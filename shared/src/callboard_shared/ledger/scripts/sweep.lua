@@ -1,6 +1,7 @@
--- ARGV: limit. One pass over a queue: due, lapsed, expired, forgotten; rates; the bell.
+-- ARGV: limit full(0/1: memory is short, new jobs are to be refused). One pass over a queue: due, lapsed, expired, forgotten; rates; the bell.
 -- Returns {ring, more(0/1: a list was longer than the limit), made due, lapsed, expired, forgotten, file ids freed, rows to settle, blocked ids to look at}
 local limit, figures = tonumber(ARGV[1]), {}
+if ARGV[2] == "1" then call("HSET", K.stats, "full", "1") else call("HDEL", K.stats, "full") end
 local function upto(key) return call("ZRANGEBYSCORE", key, "-inf", NOW, "LIMIT", 0, limit) end
 
 local due = upto(K.due)
