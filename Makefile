@@ -15,7 +15,7 @@ ANY_PYTHON := $(if $(realpath .venv/bin/python),.venv/bin/python -S,$(shell for 
     python3.13 python3.12 python3.11 python; do command -v "$$p" && break; done))
 BOOTSTRAP = $(if $(ANY_PYTHON),$(ANY_PYTHON) deploy/embedded/bootstrap.py,echo "Callboard needs Python 3.11, 3.12 or 3.13; none is on this machine." >&2; exit 1;)
 
-.PHONY: help setup demo run stop sign-in test check bench docs format lock models new-worker clean distclean installed tools
+.PHONY: help setup demo run stop sign-in init test check bench docs format lock models new-worker clean distclean installed tools
 
 help: ## This list
 	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -33,6 +33,9 @@ stop: installed ## End the stack that runs on .callboard, from another terminal
 
 sign-in: installed ## Print a new link that signs in to the console
 	@$(VENV)/python -m callboard_embedded sign-in
+
+init: ## Make a .env with new secrets, for docker compose (adds what is missing, changes nothing)
+	@$(if $(ANY_PYTHON),$(ANY_PYTHON) deploy/init.py,echo "make init needs a Python 3." >&2; exit 1)
 
 models: installed ## List the models that jobs can name, and load each once (ARGS=--list only lists)
 	@$(VENV)/python -m callboard_embedded models $(ARGS)

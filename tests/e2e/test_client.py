@@ -131,7 +131,7 @@ def test_a_job_starts_after_the_one_it_waits_for(callboard: Callboard) -> None:
 def test_events_resume_behind_the_one_that_is_named(callboard: Callboard) -> None:
     job = callboard.submit("system.echo", {"value": 1})
     events = list(callboard.jobs.events(job))
-    assert [event.kind for event in events] == ["status", "status", "done"]
+    assert [event.kind for event in events] == ["status", "status", "status", "done"]
     assert [event.id for event in callboard.jobs.events(job, after=events[0].id)] == [
         event.id for event in events[1:]
     ]

@@ -199,9 +199,10 @@ def test_a_small_job_that_waits_takes_at_most_a_kilobyte(valkey_url: str, real_l
 
 async def test_more_questions_at_once_than_connections_are_all_answered(settings: LedgerSettings) -> None:
     ledger = AsyncLedger(settings, max_connections=4)
+    others = {client["id"] for client in await ledger.redis.client_list()}  # of earlier tests, and this one
     answers = await asyncio.gather(*(ledger.run(verbs.queue_stats(QUEUE)) for _ in range(200)))
     assert len(answers) == 200
-    assert len(await ledger.redis.client_list()) <= 4
+    assert len({client["id"] for client in await ledger.redis.client_list()} - others) <= 3
     await ledger.close()
 
 

@@ -61,14 +61,14 @@ def test_all_accepted_jobs_end_although_the_ledger_dies_while_they_run(
 ) -> None:
     with trial_at(server.url, tmp_path) as trial:
         worker = trial.worker(pool, slots)
-        jobs = trial.submit(*(trial.job("sleep", s=0.1) for _ in range(60)))
+        jobs = trial.submit(*(trial.job("sleep", s=0.1, max_attempts=10) for _ in range(60)))
         until(lambda: trial.stats().ready < 50, 10, "some have run")
         server.kill()
         time.sleep(3)  # the length of the outage
         server.start()
         back = time.monotonic()
         records = trial.ended(jobs, 30)
-        assert {record.status for record in records} == {"succeeded"}
+        assert [record.error for record in records if record.status != "succeeded"] == []
         assert all(trial.statuses(job).count("succeeded") == 1 for job in jobs)
         [later] = trial.submit(trial.job("give"))
         trial.result(later)

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino
 import torch
-from openvino.frontend import FrontEndManager
-from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
 from callboard_nlp.engines.interface import Ints, Vocabulary
+from callboard_nlp.engines.openvino_alone import openvino  # before anything of openvino's own
 from callboard_nlp.engines.torch_engine import load_model, read_vocabulary
+
+from openvino.frontend import FrontEndManager  # isort: skip
+from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder  # isort: skip
 
 _PROBE = (
     "A callboard shows the work that waits.",

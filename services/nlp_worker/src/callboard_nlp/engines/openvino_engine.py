@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino
 import structlog
 from tokenizers import Tokenizer
 
 from callboard_nlp.engines.interface import Floats, Ints, Vocabulary
+from callboard_nlp.engines.openvino_alone import openvino
 
 log = structlog.get_logger(__name__)
 
