@@ -9,6 +9,7 @@ import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from callboard_shared.broker import use as use_broker
 from callboard_shared.settings import BrokerSettings, LedgerSettings
 
 log = structlog.get_logger(__name__)
@@ -22,6 +23,7 @@ def celery_app(name: str, broker: BrokerSettings | None = None, *, current: bool
     ``current``: it is the process's own application, not one that only sends.
     """
     url = (broker or BrokerSettings()).broker_url or LedgerSettings().redis_url
+    use_broker()
     app = Celery(name, broker=url.get_secret_value(), set_as_current=current)
     app.conf.update(
         accept_content=["json"],

@@ -53,8 +53,6 @@ class ConcurrentRunner:
         stopping: Callable[[], bool],
     ) -> None:
         self._runner, self._queue, self._room, self._handlers = runner, queue, room, handlers
-        self._share = max(1, room // 2)
-        """Claimed at once: so that while the ledger looks for one half, this process runs the other."""
         self._bell, self._files, self._settings, self._stopping = bell, files, settings, stopping
         self._keeper = Keeper(runner, [queue], ledger, settings, stopping=stopping, ring=bell.ring_soon)
         self._keeper.start()
