@@ -18,11 +18,11 @@ class QoS(redis.QoS):
 
     def ack(self, delivery_tag: Any) -> None:
         if not self._is_gone:
-            super().ack(delivery_tag)
+            super().ack(delivery_tag)  # type: ignore[no-untyped-call]
 
     def reject(self, delivery_tag: Any, requeue: bool = False) -> None:
         if not self._is_gone:
-            super().reject(delivery_tag, requeue)
+            super().reject(delivery_tag, requeue)  # type: ignore[no-untyped-call]
 
 
 class Channel(redis.Channel):
