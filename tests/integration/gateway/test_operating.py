@@ -57,8 +57,9 @@ async def test_a_paused_queue_starts_nothing_until_it_is_resumed(
     assert (paused.status_code, paused.json()["paused"]) == (200, True)
     assert await worker.claim() == []
     assert "paused" in (await client.get(job["links"]["self"])).json()["waiting_for"]
+    assert "paused" in (await client.post("/v1/jobs", json=ECHO)).json()["waiting_for"]
     assert (await client.post("/v1/queues/system/resume")).json()["paused"] is False
-    assert len(await worker.claim()) == 1
+    assert len(await worker.claim()) == 2
 
 
 @pytest.mark.parametrize("path", ["/v1/queues/nope/pause", "/v1/queues/nope/resume"])

@@ -41,6 +41,7 @@ class Submitted:
     eta_ms: int | None
     workers: int
     existed: bool
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ class JobRecord:
             timeout_ms=new.timeout_ms, retention_ms=new.retention_ms,
             scheduled_ms=new.run_at_ms if result.status is JobStatus.SCHEDULED else None,
             expires_ms=expires, waits=new.after, position=result.position, eta_ms=result.eta_ms,
-            workers=result.workers,
+            workers=result.workers, paused=result.paused,
         )  # fmt: skip
 
 

@@ -61,7 +61,7 @@ def submit(queue: str, jobs: Sequence[NewJob], max_waiting: int = 0) -> Call[Sub
         )  # fmt: skip
 
     def parse(reply: Any) -> SubmitReply:
-        ring, workers, *rows = reply
+        ring, workers, paused, *rows = reply
         results: list[Submitted | LimitReached] = []
         for job, (_, status, created, position, eta, existed) in zip(jobs, rows, strict=True):
             if status == b"limit":
@@ -69,7 +69,14 @@ def submit(queue: str, jobs: Sequence[NewJob], max_waiting: int = 0) -> Call[Sub
                 continue
             results.append(
                 Submitted(
-                    job.id, JobStatus(status.decode()), int(created), position, eta, workers, existed == 1
+                    job.id,
+                    JobStatus(status.decode()),
+                    int(created),
+                    position,
+                    eta,
+                    workers,
+                    existed == 1,
+                    paused == 1,
                 )
             )
         return SubmitReply(results, ring == 1)

@@ -1,16 +1,17 @@
 -- ARGV: max_waiting, then per job: id owner type priority run_at expires_in timeout max_attempts
 --       retention batch weight hook watch dependencies("a b c") spec   (run_at, expires_in: ms or "")
--- Returns {ring, online workers, {id status created position eta}…}; status "limit" accepts nothing.
+-- Returns {ring, online workers, paused, {id status created position eta}…}; status "limit" accepts nothing.
 -- Fails with an OOM error, as Redis itself does later, while the sweep has found memory short: what was accepted
 -- needs the rest, and the bells (Celery's messages, in the same Redis) do too.
-if call("HEXISTS", K.stats, "full") == 1 then return redis.error_reply("OOM the ledger is nearly full") end
+local held_up = call("HMGET", K.stats, "full", "paused")
+if held_up[1] then return redis.error_reply("OOM the ledger is nearly full") end
 
 local STRIDE = 15
 local max_waiting = tonumber(ARGV[1])
 local jobs = (#ARGV - 1) / STRIDE
 local sequence = call("HINCRBY", K.stats, "sequence", jobs) - jobs
 local online = call("ZCOUNT", K.workers, NOW, "+inf")
-local reply, added, place, fresh = { 0, online }, {}, {}, 0
+local reply, added, place, fresh = { 0, online, held_up[2] and 1 or 0 }, {}, {}, 0
 local owned, expiry = {}, {}
 
 for n = 0, jobs - 1 do
