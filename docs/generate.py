@@ -128,12 +128,14 @@ ENGLISH_SIZES = (
     "The first `make` downloads about {download} GB and fills {disk} GB of disk, in about {minutes} min on a "
     "100 Mbit/s line (`make test` adds {test_download} GB and {test_disk} GB). With an NVIDIA GPU, or where the "
     "index of CPU builds of torch cannot be reached, it is {cuda_download} GB, {cuda_disk} GB and about "
-    "{cuda_minutes} min."
+    "{cuda_minutes} min. Sizes on disk with CUDA are measured; those with the CPU builds, and the downloads and minutes, "
+    "are estimates."
 )
 KOREAN_SIZES = (
     "첫 `make`는 약 {download} GB를 내려받고 디스크를 {disk} GB 쓰며, 100 Mbit/s 회선에서 {minutes}분쯤 걸립니다"
     "(`make test`는 여기에 {test_download} GB와 {test_disk} GB를 더합니다). NVIDIA GPU가 있거나 torch의 CPU "
-    "빌드 인덱스에 닿을 수 없으면 {cuda_download} GB, {cuda_disk} GB, {cuda_minutes}분쯤입니다."
+    "빌드 인덱스에 닿을 수 없으면 {cuda_download} GB, {cuda_disk} GB, {cuda_minutes}분쯤입니다. "
+    "CUDA 빌드의 디스크 크기는 측정값이고, CPU 빌드의 크기와 내려받기 크기, 시간은 추정값입니다."
 )
 
 

@@ -31,7 +31,8 @@ CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 PROBE_S = 3.0  # seconds given to the CPU index to answer
 HEARTBEAT_S = 20.0  # seconds between signs of life where pip cannot draw its progress
 
-# What each stage costs, measured on Linux x86_64 with Python 3.11: (MB to download, MB on disk).
+# What each stage costs on Linux x86_64 with Python 3.11: (MB to download, MB on disk). Measured: the disk of all but
+# "cpu". Estimated: "cpu", and the downloads (from the sizes of the wheels).
 COSTS = {"cpu": (210, 850), "cuda": (3050, 5400), "run": (260, 900), "dev": (270, 750)}
 ROOM = 1.35  # pip unpacks downloads beside the result
 
