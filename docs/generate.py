@@ -128,8 +128,8 @@ ENGLISH_SIZES = (
     "The first `make` downloads about {download} GB and fills {disk} GB of disk, in about {minutes} min on a "
     "100 Mbit/s line (`make test` adds {test_download} GB and {test_disk} GB). With an NVIDIA GPU, or where the "
     "index of CPU builds of torch cannot be reached, it is {cuda_download} GB, {cuda_disk} GB and about "
-    "{cuda_minutes} min. Sizes on disk with CUDA are measured; those with the CPU builds, and the downloads and minutes, "
-    "are estimates."
+    "{cuda_minutes} min. Sizes on disk with CUDA are measured; those with the CPU builds, and the downloads and "
+    "minutes, are estimates."
 )
 KOREAN_SIZES = (
     "첫 `make`는 약 {download} GB를 내려받고 디스크를 {disk} GB 쓰며, 100 Mbit/s 회선에서 {minutes}분쯤 걸립니다"
