@@ -32,6 +32,7 @@ TORCH_IMPORTS = (
     "typing-extensions",
 )
 LOCAL = "callboard-"
+WITH_TORCH = ("nvidia-", "cuda-")  # what only torch's CUDA build needs comes with it
 
 HEADER = """\
 # {name}: every third-party package of its image, pinned and hashed, for Python {python} on Linux.
@@ -110,7 +111,17 @@ def compile_lock(requirements: list[str]) -> str:
         ]
         subprocess.run([*command, "--output-file", str(target), str(source)], check=True)
         lines = target.read_text().splitlines(keepends=True)
-    return "".join(line for line in lines if line.strip() and not line.startswith("#"))
+    return without_torch("".join(line for line in lines if line.strip() and not line.startswith("#")))
+
+
+def without_torch(lock: str) -> str:
+    """A lock less torch, which a library may require as well, and what comes with torch."""
+    requirements = re.split(r"^(?=\S)", lock, flags=re.M)[1:]
+    return "".join(
+        one
+        for one in requirements
+        if requirement_name(one) not in TORCH_FAMILY and not requirement_name(one).startswith(WITH_TORCH)
+    )
 
 
 def main() -> None:

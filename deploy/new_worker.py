@@ -156,11 +156,12 @@ def imported(line: str) -> Callable[[str], str]:
     """An edit: an import more among those of the job modules, in order."""
 
     def edit(text: str) -> str:
-        block = re.search(r"(?:from callboard_shared\.jobs\.[^\n]*\n)+", text)
+        statement = r"from callboard_shared\.jobs\.\w+ import (?:\([^)]*\)|\w)[^\n]*\n"
+        block = re.search(f"(?:{statement})+", text)
         if block is None:
             raise NotPossible("its imports are not as they were")
-        lines = sorted([*block.group().splitlines(), line])
-        return text[: block.start()] + "\n".join(lines) + "\n" + text[block.end() :]
+        statements = sorted([*re.findall(statement, block.group()), f"{line}\n"])
+        return text[: block.start()] + "".join(statements) + text[block.end() :]
 
     return edit
 
@@ -182,10 +183,10 @@ def edits(name: str) -> list[tuple[str, Callable[[str], str]]]:
     members = "deploy/embedded/src/callboard_embedded/members.py"
     return [
         (catalogue, imported(f"from callboard_shared.jobs.{name} import {upper}_COUNT")),
-        (catalogue, after(r"CATALOGUE = Catalogue\([^)]*(?=\))", f", {upper}_COUNT")),
+        (catalogue, after(r"CATALOGUE = Catalogue\(\s*", f"{upper}_COUNT, ")),
         (catalogue, after(r"QUEUES = \([^)]*(?=\))", f', "{name}"')),
         (catalogue, after(r"__all__ = \[\s*", f'"{upper}_COUNT", ')),
-        (members, after(r"WORKERS = \{\n", f'    "{name}": ("{name}",),\n')),
+        (members, after(r"WORKERS = \{\n", f'    "{name}": Role("{name}", ("{name}",)),\n')),
         ("requirements.txt", everywhere("-e ./services/vision_worker\n", f"-e ./services/{name}_worker\n")),
         (".importlinter", everywhere("    callboard_vision\n", f"    callboard_{name}\n")),
         ("pyproject.toml", after(r'mypy_path = \[\n', f'    "services/{name}_worker/src",\n')),

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 KOREAN = json.loads((ROOT / "docs" / "job-types.ko.json").read_text("utf-8"))
 
 SETTINGS = {
-    "Every process": ["callboard_shared.settings", "callboard_shared.files", "callboard_shared.models"],
+    "Every process": ["callboard_shared.settings", "callboard_shared.files", "callboard_shared.models.shelf"],
     "The gateway": ["callboard_gateway.settings", "callboard_gateway.metrics"],
     "The NLP worker": ["callboard_nlp.settings"],
     "The courier": ["callboard_courier.settings"],

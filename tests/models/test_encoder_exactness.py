@@ -13,10 +13,10 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, BertTokenizer
 
-from callboard_nlp.engines import Encoder, Encoders, Pooling, open_encoder
+from callboard_nlp.engines import Encoder, Pooling, open_classifier, open_encoder
 from callboard_nlp.engines.batching import TextEncoder
 from callboard_nlp.engines.torch_engine import TorchForward, read_vocabulary
-from callboard_shared.models import Shelf, resolve
+from callboard_shared.models import Shelf
 
 pytestmark = pytest.mark.models
 
@@ -42,7 +42,7 @@ TEXTS = [
 
 @pytest.fixture(scope="session")
 def pack() -> Path:
-    path = resolve("all-MiniLM-L6-v2", "embed").path
+    path = Shelf().resolve("all-MiniLM-L6-v2", "embed").path
     assert path is not None
     return path
 
@@ -185,12 +185,13 @@ def models_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_a_model_in_the_operators_folder_works_by_its_name(models_path: Path, tmp_path: Path) -> None:
-    encoders = Encoders(
-        Shelf(models_path=models_path, hub_models=()), lambda folder: open_encoder(folder, tmp_path), keep=1
+def test_a_model_in_the_operators_folder_works_by_its_name(models_path: Path, kept: Path) -> None:
+    ref = Shelf(models_path=models_path, hub_models=(), made_path=models_path / ".none").resolve(
+        "tiny", "embed"
     )
-    name, encoder = encoders.get("tiny")
-    assert name == "tiny" and encoder.engine.startswith("openvino")
+    assert ref.path is not None
+    encoder = open_encoder(ref.path, kept, threads=1)
+    assert encoder.engine.startswith("openvino")
     texts = ["the work waits", "역", "board", "a board that waits on the work " * 9]
     encoded = encoder.encode(texts, ["mean"] * 4)
     assert encoded.vectors.shape == (4, 32)
@@ -226,3 +227,30 @@ def test_an_export_is_made_once_and_leaves_nothing_half_done(models_path: Path, 
     assert sum(text.count("export.done") for text in said) == 1
     folders = [path for path in (tmp_path / "openvino").iterdir() if path.is_dir()]
     assert len(folders) == 1 and not folders[0].name.startswith(".")
+
+
+def test_a_classifiers_probabilities_are_those_of_transformers_by_every_engine(
+    models_path: Path, tmp_path: Path, kept: Path
+) -> None:
+    from transformers import AutoModelForSequenceClassification
+
+    folder = tmp_path / "labels"
+    torch.manual_seed(3)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        models_path / "tiny", num_labels=3, id2label={0: "bad", 1: "fair", 2: "good"}
+    ).eval()
+    model.save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(models_path / "tiny")
+    tokenizer.save_pretrained(folder)
+    texts = ["the work waits", "board", "a board that waits on the work " * 9, "crews"]
+    for engine in ("openvino", "torch"):
+        classifier = open_classifier(folder, kept, engine=engine, threads=1)  # type: ignore[arg-type]
+        assert classifier.engine.startswith(engine)
+        assert classifier.labels == ["bad", "fair", "good"]
+        found = classifier.classify(texts)
+        assert found.truncated.tolist() == [False, False, True, False]
+        for text, row in zip(texts, found.probabilities, strict=True):
+            with torch.inference_mode():
+                read = tokenizer(text, truncation=True, max_length=32, return_tensors="pt")
+                expected = model(**read).logits.softmax(1)[0].numpy()
+            assert np.abs(row - expected).max() <= 0.01

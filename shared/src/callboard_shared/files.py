@@ -53,7 +53,10 @@ class StorageFull(CallboardError):
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """What the ledger knows of a file. Times are milliseconds since 1970; ``owner`` is an API key's id."""
+    """What the ledger knows of a file. Times are milliseconds since 1970; ``owner`` is an API key's id.
+
+    ``held_by``: what the file is a part of ("a model"), and goes with.
+    """
 
     id: str
     owner: str
@@ -65,6 +68,7 @@ class FileRecord:
     created_ms: int
     expires_ms: int | None = None
     job_id: str | None = None
+    held_by: str | None = None
 
     def to_json(self) -> builtins.bytes:
         return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":")).encode()
@@ -268,12 +272,15 @@ class Files:
         purpose: str | None = None,
         job_id: str | None = None,
         expires_ms: int | None = None,
+        held_by: str | None = None,
         limit: int | None = None,
     ) -> Draft:
         """A new file to write in a ``with`` block; discarded unless ``finish`` is called."""
         file_id = new_id("file")
         now_ms = time.time_ns() // 1_000_000
-        record = FileRecord(file_id, owner, clean_name(name), "", 0, "", purpose, now_ms, expires_ms, job_id)
+        record = FileRecord(
+            file_id, owner, clean_name(name), "", 0, "", purpose, now_ms, expires_ms, job_id, held_by
+        )
         return Draft(self.store.begin(file_id, limit), record)
 
     def put_bytes(

@@ -57,11 +57,28 @@ class ModelSettings(Settings):
         default=None,
         description="Models converted for speed, kept across stacks; the user's cache folder if not set.",
     )
+    default_models_dir: Path | None = Field(
+        default=None, description="Default models that the set-up made; CACHE_DIR/models if not set."
+    )
+    model_cache_bytes: int = Field(
+        default=20 * 1024**3,
+        gt=0,
+        description="Trained models kept on this machine; the oldest use goes first.",
+    )
+    model_memory_bytes: int = Field(
+        default=2 * 1024**3,
+        gt=0,
+        description="Models that one process holds, by the size of their files; the oldest use makes room.",
+    )
     home: Path = Path(".callboard")
 
     @property
     def models_path(self) -> Path:
         return (self.models_dir or self.home / "models").absolute()
+
+    @property
+    def default_models_path(self) -> Path:
+        return (self.default_models_dir or self.cache_path / "models").absolute()
 
     @property
     def cache_path(self) -> Path:

@@ -16,13 +16,21 @@ URL = "redis://:hunter2@127.0.0.1:6400/0"
 
 
 def test_every_job_type_has_a_worker_in_the_stack() -> None:
-    served = {queue for queues in WORKERS.values() for queue in queues}
+    served = {queue for role in WORKERS.values() for queue in role.queues}
     assert {job_type.queue for job_type in CATALOGUE} <= served
 
 
 def test_each_worker_is_there_once_unless_said_otherwise() -> None:
-    members = service_members(EmbeddedSettings(workers="nlp=2, vision=0"), {})
+    members = service_members(EmbeddedSettings(workers="nlp=2, nlp-train=0, vision=0"), {})
     assert [member.name for member in members] == ["gateway", "nlp", "nlp-2", "llm", "courier"]
+
+
+def test_training_has_a_worker_of_its_own_of_the_same_package() -> None:
+    members = {member.name: member for member in service_members(EmbeddedSettings(), {})}
+    assert members["nlp"].argv == members["nlp-train"].argv
+    assert members["nlp"].env["CALLBOARD_NLP_QUEUES"] == "nlp"
+    assert members["nlp-train"].env["CALLBOARD_NLP_QUEUES"] == "nlp-train"
+    assert members["nlp-train"].queues == ("nlp-train",)
 
 
 @pytest.mark.parametrize("workers", ["nlp", "nlp=two", "nlp=1;llm=1", "NLP=1"])

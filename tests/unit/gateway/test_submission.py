@@ -11,6 +11,7 @@ from callboard_gateway.submission import Reader
 from callboard_shared.errors import Invalid, Malformed
 from callboard_shared.jobs import CATALOGUE
 from callboard_shared.ledger import NewJob
+from callboard_shared.ledger.records import Named
 
 ECHO: dict[str, Any] = {"type": "system.echo", "input": {"value": 1}}
 
@@ -147,13 +148,14 @@ def test_deep_nesting_is_malformed() -> None:
         read({"type": "system.echo", "input": {"value": deep}})
 
 
-def test_the_model_is_judged_by_whoever_knows() -> None:
-    def check(job_type: Any, name: str) -> None:
-        raise Invalid(f"{job_type.name} has no {name}", code="unknown-model")
+def test_a_model_that_not_everybody_may_name_is_left_to_be_looked_up() -> None:
+    def knows(job_type: Any, field: str, name: str) -> bool:
+        return name != "mine@1"
 
-    with pytest.raises(Invalid, match=r"nlp\.embed has no nope"):
-        read({"type": "nlp.embed", "input": {"texts": ["a"], "model": "nope"}}, check_model=check)
-    read(ECHO, check_model=check)
+    job = read({"type": "nlp.embed", "input": {"texts": ["a"], "model": "mine@1"}}, knows_model=knows)
+    assert job.names == (Named("model", "input.model", "mine@1", ("embed",)),)
+    assert read(ECHO, knows_model=knows).names == ()
+    assert read({"type": "nlp.embed", "input": {"texts": ["a"]}}, knows_model=knows).names == ()
 
 
 def test_a_trace_goes_on_with_the_job() -> None:

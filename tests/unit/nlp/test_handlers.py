@@ -11,11 +11,19 @@ import numpy as np
 import orjson
 import pytest
 
-from callboard_nlp.engines import Encoded, Encoder, Pooling
+from callboard_nlp.engines import Classified, Encoded, Pooling
 from callboard_nlp.engines.interface import AfterPart
-from callboard_nlp.handlers import NlpHandlers
+from callboard_nlp.handlers.encode import EncodeHandlers
+from callboard_nlp.models import OpenModel
 from callboard_shared.errors import FinalError
-from callboard_shared.jobs.nlp import EmbedInput, EmbedOutput, SimilarityInput, SimilarityOutput
+from callboard_shared.jobs.nlp import (
+    ClassifyInput,
+    ClassifyOutput,
+    EmbedInput,
+    EmbedOutput,
+    SimilarityInput,
+    SimilarityOutput,
+)
 from callboard_shared.worker import JobCanceled
 
 VECTORS = {"east": (3.0, 0.0), "north": (0.0, 2.0), "north-east": (1.0, 1.0), "west": (-1.0, 0.0)}
@@ -64,17 +72,26 @@ def embed_job(*texts: str, **options: Any) -> FakeJob:
     return FakeJob(EmbedInput(texts=list(texts), **options))
 
 
+@dataclass
+class Opened:
+    """The models of a process: one, whatever it is called."""
+
+    engine: Any
+
+    def get(self, jobs: Sequence[Any], name: str, *tasks: Any) -> OpenModel:
+        if self.engine is None:
+            raise FinalError(f"There is no model {name!r}.", code="unknown-model")
+        return OpenModel(name, tasks[0], self.engine)
+
+
 @pytest.fixture
 def compass() -> Compass:
     return Compass()
 
 
 @pytest.fixture
-def handlers(compass: Compass) -> NlpHandlers:
-    def get(name: str) -> tuple[str, Encoder]:
-        return name, compass
-
-    return NlpHandlers(get)
+def handlers(compass: Compass) -> EncodeHandlers:
+    return EncodeHandlers(Opened(compass))  # type: ignore[arg-type]
 
 
 def run(handle: Any, *jobs: FakeJob) -> list[Any]:
@@ -83,7 +100,7 @@ def run(handle: Any, *jobs: FakeJob) -> list[Any]:
 
 
 def test_the_texts_of_all_jobs_run_in_one_pass_and_come_back_to_their_own(
-    handlers: NlpHandlers, compass: Compass
+    handlers: EncodeHandlers, compass: Compass
 ) -> None:
     jobs = [embed_job("east"), embed_job("north", "west"), embed_job("north-east", normalize=False)]
     first, second, third = run(handlers.embed, *jobs)
@@ -97,21 +114,21 @@ def test_the_texts_of_all_jobs_run_in_one_pass_and_come_back_to_their_own(
         assert EmbedOutput.model_validate(output).dimensions == 2
 
 
-def test_jobs_of_one_batch_may_pool_differently(handlers: NlpHandlers) -> None:
+def test_jobs_of_one_batch_may_pool_differently(handlers: EncodeHandlers) -> None:
     outputs = run(
         handlers.embed, embed_job("east", normalize=False), embed_job("east", normalize=False, pooling="cls")
     )
     assert [output["embeddings"] for output in outputs] == [[[3, 0]], [[30, 0]]]
 
 
-def test_base64_is_little_endian_float32(handlers: NlpHandlers) -> None:
+def test_base64_is_little_endian_float32(handlers: EncodeHandlers) -> None:
     (output,) = run(handlers.embed, embed_job("north-east", "west", encoding="base64", normalize=False))
     read = [np.frombuffer(base64.b64decode(text), "<f4").tolist() for text in output["embeddings"]]
     assert read == [[1, 1], [-1, 0]]
     EmbedOutput.model_validate(output)
 
 
-def test_pairs_and_queries_share_a_pass(handlers: NlpHandlers, compass: Compass) -> None:
+def test_pairs_and_queries_share_a_pass(handlers: EncodeHandlers, compass: Compass) -> None:
     pairs = FakeJob(SimilarityInput(pairs=[("east", "west"), ("east", "north-east")]))
     query = FakeJob(SimilarityInput(query="north", candidates=["west", "north", "north-east"]))
     first, second = run(handlers.similarity, pairs, query)
@@ -122,14 +139,14 @@ def test_pairs_and_queries_share_a_pass(handlers: NlpHandlers, compass: Compass)
         assert all(-1 <= score <= 1 for score in SimilarityOutput.model_validate(output).scores)
 
 
-def test_equal_scores_keep_the_order_of_the_candidates(handlers: NlpHandlers) -> None:
+def test_equal_scores_keep_the_order_of_the_candidates(handlers: EncodeHandlers) -> None:
     (output,) = run(
         handlers.similarity, FakeJob(SimilarityInput(query="north", candidates=["east", "west", "east"]))
     )
     assert output["ranking"] == [0, 1, 2]
 
 
-def test_a_job_alone_tells_its_progress_and_stops_when_canceled(handlers: NlpHandlers) -> None:
+def test_a_job_alone_tells_its_progress_and_stops_when_canceled(handlers: EncodeHandlers) -> None:
     job = embed_job("east", "north", "west")
     run(handlers.embed, job)
     assert job.context.fractions == pytest.approx([1 / 3, 2 / 3])
@@ -137,15 +154,35 @@ def test_a_job_alone_tells_its_progress_and_stops_when_canceled(handlers: NlpHan
         handlers.embed([FakeJob(job.input, FakeContext(canceled=True))])  # type: ignore[list-item]
 
 
-def test_a_canceled_job_does_not_stop_the_others(handlers: NlpHandlers) -> None:
+def test_a_canceled_job_does_not_stop_the_others(handlers: EncodeHandlers) -> None:
     canceled = FakeJob(EmbedInput(texts=["west"]), FakeContext(canceled=True))
     _, kept = run(handlers.embed, canceled, embed_job("east"))
     assert kept["embeddings"] == [[1, 0]]
 
 
 def test_a_model_that_is_gone_fails_the_jobs_that_name_it() -> None:
-    def gone(name: str) -> tuple[str, Encoder]:
-        raise FinalError(f"There is no model {name!r}.", code="unknown-model")
-
     with pytest.raises(FinalError, match="all-MiniLM-L6-v2"):
-        NlpHandlers(gone).embed([embed_job("east")])  # type: ignore[list-item]
+        EncodeHandlers(Opened(None)).embed([embed_job("east")])  # type: ignore[arg-type, list-item]
+
+
+class Moods:
+    engine, labels = "moods", ["bad", "good"]
+
+    def classify(self, texts: Sequence[str], after_part: AfterPart | None = None) -> Classified:
+        lengths = np.array([len(text) for text in texts])
+        good = np.array([0.75 if "good" in text else 0.25 for text in texts], np.float32)
+        return Classified(np.stack([1 - good, good], axis=1), lengths, lengths > 8)
+
+
+def test_texts_of_all_jobs_are_labelled_together_and_come_back_to_their_own() -> None:
+    handlers = EncodeHandlers(Opened(Moods()))  # type: ignore[arg-type]
+    jobs = [
+        FakeJob(ClassifyInput(texts=["good day"])),
+        FakeJob(ClassifyInput(texts=["rain", "a good long day"])),
+    ]
+    first, second = run(handlers.classify, *jobs)
+    assert first["results"] == [{"label": "good", "score": 0.75, "scores": {"bad": 0.25, "good": 0.75}}]
+    assert [one["label"] for one in second["results"]] == ["bad", "good"]
+    assert second["truncated"] == [1] and first["tokens"] == 8
+    for output in (first, second):
+        assert ClassifyOutput.model_validate(output).model == "sentiment"

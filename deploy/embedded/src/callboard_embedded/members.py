@@ -25,12 +25,23 @@ class Member:
     last: bool = False
 
 
-# Each worker with the queues it serves; `python -m callboard_NAME` becomes its process.
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A worker of the stack: ``python -m callboard_PACKAGE`` becomes its process. ``env``: what makes it this one
+    where a package has several roles."""
+
+    package: str
+    queues: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
 WORKERS = {
-    "nlp": ("nlp",),
-    "llm": ("llm", "tts"),
-    "vision": ("vision",),
-    "courier": ("courier", "system"),
+    "nlp": Role("nlp", ("nlp",), {"CALLBOARD_NLP_QUEUES": "nlp"}),
+    # The same package: training has processes of its own, so that it never holds up an embedding.
+    "nlp-train": Role("nlp", ("nlp-train",), {"CALLBOARD_NLP_QUEUES": "nlp-train"}),
+    "llm": Role("llm", ("llm", "tts")),
+    "vision": Role("vision", ("vision",)),
+    "courier": Role("courier", ("courier", "system")),
 }
 
 
@@ -41,10 +52,11 @@ def ledger_member(valkey: Valkey, env: Mapping[str, str]) -> Member:
 def service_members(settings: EmbeddedSettings, env: Mapping[str, str]) -> list[Member]:
     """Everything but the ledger."""
     members = [Member("gateway", _module("callboard_gateway"), env)]
-    for name, queues in WORKERS.items():
+    for name, role in WORKERS.items():
         for number in range(1, settings.count(name) + 1):
             own = name if number == 1 else f"{name}-{number}"
-            members.append(Member(own, _module(f"callboard_{name}"), env, queues))
+            argv = _module(f"callboard_{role.package}")
+            members.append(Member(own, argv, {**env, **role.env}, role.queues))
     return members
 
 

@@ -19,8 +19,8 @@ class EmbeddedSettings(Settings):
     port: int = Field(default=8000, ge=1, le=65535, description="Port the gateway listens on.")
     workers: str = Field(
         default="",
-        pattern=r"^\s*([a-z][a-z0-9_]*=\d+\s*(,\s*[a-z][a-z0-9_]*=\d+\s*)*)?$",
-        description="How many of each worker, one unless said otherwise: nlp=2,vision=0.",
+        pattern=r"^\s*([a-z][a-z0-9_-]*=\d+\s*(,\s*[a-z][a-z0-9_-]*=\d+\s*)*)?$",
+        description="How many of each worker, one unless said otherwise: nlp=2,nlp-train=0.",
     )
     offline: bool = Field(default=False, description="Never ask a model hub; use what is on this machine.")
     stop_grace_s: float = Field(

@@ -17,6 +17,7 @@ from callboard_gateway.edge import Edge
 from callboard_gateway.known_models import KnownModels
 from callboard_gateway.prompt_ledger import PromptLedger
 from callboard_gateway.rate_limit import RateLimiter
+from callboard_gateway.references import References
 from callboard_gateway.routes import events, files, job_types, jobs, keys, models, operating
 from callboard_gateway.routes.submit import SubmitBatchRoute, SubmitRoute
 from callboard_gateway.settings import GatewaySettings
@@ -68,9 +69,10 @@ def create_app(
         Reader(
             expires_s=settings.default_expires_s,
             allow_loopback=settings.webhook_allow_private,
-            check_model=app.state.models.check,
+            knows_model=app.state.models.knows,
         ),
         app.state.stopping,
+        References(ledger, app.state.models),
         ring=bell.ring_soon,
         delete_file=_file_remover(app),
     )

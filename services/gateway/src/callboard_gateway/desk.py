@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 import structlog
 
+from callboard_gateway.references import References
 from callboard_gateway.stopping import Stopping
 from callboard_gateway.submission import Reader, hook
 from callboard_gateway.submitter import Submitter
@@ -47,6 +48,7 @@ class Desk:
         news: News,
         reader: Reader,
         stopping: Stopping,
+        references: References,
         *,
         ring: Callable[[str], None],
         delete_file: DeleteFile | None = None,
@@ -55,6 +57,7 @@ class Desk:
         self.news = news
         self.reader = reader
         self.stopping = stopping
+        self._references = references
         self._submitter = submitter
         self._ring = ring
         self._delete_file = delete_file
@@ -62,7 +65,12 @@ class Desk:
     # --- submitting -----------------------------------------------------------------------------------------
 
     async def submit(self, job: NewJob) -> JobRecord:
-        """Accept a job. Raises LimitReached, LedgerError, or Invalid for a dependency that is not there."""
+        """Accept a job. Raises LimitReached, LedgerError, or Invalid for what it names and is not there."""
+        if job.names:
+            (checked,) = await self._references.check([job])
+            if isinstance(checked, CallboardError):
+                raise checked
+            job = checked
         if not job.after:
             return JobRecord.submitted(job, await self._submitter.submit(job))
         queues = await self.dependencies(job.owner, job.after)
@@ -77,11 +85,13 @@ class Desk:
         queues = await self.dependencies(jobs[0].owner, tuple(after)) if after else {}
         found: dict[str, JobRecord | CallboardError] = {}
         accepted: list[NewJob] = []
-        for job in jobs:
+        for job, checked in zip(jobs, await self._references.check(jobs), strict=True):
             try:
-                check_dependencies(job, queues)
-                accepted.append(job)
-            except Invalid as error:
+                if isinstance(checked, CallboardError):
+                    raise checked
+                check_dependencies(checked, queues)
+                accepted.append(checked)
+            except CallboardError as error:
                 found[job.id] = error
         results = await self._submitter.submit_many(accepted)
         existed: list[tuple[str, str]] = []

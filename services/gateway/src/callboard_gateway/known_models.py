@@ -1,22 +1,23 @@
-"""Which models can be named: those this installation has, and those that workers have announced."""
+"""Which models everybody can name: those this installation has, and those that workers have announced."""
 
 from __future__ import annotations
 
 import asyncio
-import difflib
+from collections.abc import Iterable
 from typing import Any
 
 from callboard_shared.errors import Invalid, LedgerError
-from callboard_shared.jobs import QUEUES, JobType
-from callboard_shared.ledger import AsyncLedger, verbs
-from callboard_shared.models import TASK_OF_TYPE, ModelInfo, Shelf, Task
+from callboard_shared.jobs import CATALOGUE, QUEUES, JobType, Task
+from callboard_shared.ledger import AsyncLedger, modelling, verbs
+from callboard_shared.ledger.records import Named
+from callboard_shared.models import ModelInfo, Shelf
 
 LOOK_AGAIN_S = 10
+_TASKS = frozenset(task for one in CATALOGUE for tasks in one.models.values() for task in tasks)
 
 
 class KnownModels:
-    """Judges a submission's model from memory, which is refreshed in the background; only a name that is not
-    known makes it look at the disk."""
+    """Judges a submission's models from memory, which is refreshed in the background."""
 
     def __init__(self, ledger: AsyncLedger, shelf: Shelf | None = None) -> None:
         self._ledger = ledger
@@ -24,28 +25,42 @@ class KnownModels:
         self._here: dict[Task, frozenset[str]] = {}
         self._announced: dict[str, frozenset[str]] = {}
 
-    def check(self, job_type: JobType[Any, Any], name: str) -> None:
-        """Pass if a job of this type may name the model. Raises Invalid: ``unknown-model`` naming those there
-        are, or ``unsupported-format``."""
-        task = TASK_OF_TYPE.get(job_type.name)
-        announced = self._announced.get(job_type.queue, frozenset())
-        if task is None or name in self._here.get(task, ()) or name in announced:
-            return
-        if name == job_type.input.model_fields["model"].default:
-            return  # the worker that has it may not be online yet; the job waits for it
-        try:
-            self._shelf.require(name, task, announced)
-        except Invalid as error:
-            raise _in_our_words(error, job_type.name, name) from None
+    def knows(self, job_type: JobType[Any, Any], field: str, name: str) -> bool:
+        """Whether everybody may name this model in this field. Only a name that is not known looks at the disk."""
+        tasks = job_type.models[field]
+        if any(name in self._here.get(task, ()) for task in tasks):
+            return True
+        elsewhere = any(name in names for names in self._here.values())
+        if name in self._announced.get(job_type.queue, ()) and not elsewhere:
+            return True
+        if name == job_type.input.model_fields[field].default:
+            return True  # the worker that has it may not be online yet; the job waits for it
+        return any(self._shelf.has(name, task) for task in tasks)
 
-    async def list(self) -> list[ModelInfo]:
-        """Every model, by name."""
+    def refusal(self, named: Named) -> Invalid | None:
+        """Why a model that is there is not taken (pickled weights, no encoder); None if there is none of the name."""
+        try:
+            self._shelf.refuse(named.value)
+        except Invalid as error:
+            fault = {"field": named.field, "message": error.detail, "code": error.problem_code}
+            return Invalid(error.detail, code=error.problem_code, errors=[fault])
+        return None
+
+    def names(self, queue: str, tasks: Iterable[Task]) -> set[str]:
+        """What everybody may name for one of these tasks."""
+        here = {name for task in tasks for name in self._here.get(task, ())}
+        return here | (self._announced.get(queue, frozenset()) if not here else set())
+
+    async def list(self, owner: str) -> list[ModelInfo]:
+        """Everybody's models and the owner's, by name."""
         announced = frozenset().union(*self._announced.values()) if self._announced else frozenset()
-        return await asyncio.to_thread(self._shelf.infos, None, announced)
+        infos = await asyncio.to_thread(self._shelf.infos, None, announced)
+        trained = await self._ledger.run(modelling.list_models(owner))
+        return sorted([*infos, *(model.info() for model in trained)], key=lambda info: info.name)
 
     async def look(self) -> None:
         """Ask the ledger what workers announce, and look what is on the disk. Raises LedgerError."""
-        for task in set(TASK_OF_TYPE.values()):
+        for task in _TASKS:
             refs = await asyncio.to_thread(self._shelf.refs, task, anew=True)
             self._here[task] = frozenset(refs)
         answers = await self._ledger.run_many([verbs.workers(queue) for queue in QUEUES])
@@ -62,15 +77,3 @@ class KnownModels:
             except LedgerError:
                 await asyncio.sleep(1)  # what is known stands
             await asyncio.sleep(LOOK_AGAIN_S)
-
-
-def _in_our_words(error: Invalid, type_name: str, name: str) -> Invalid:
-    """The same refusal with the field at fault, and a guess at what was meant."""
-    detail = error.detail
-    if error.problem_code == "unknown-model":
-        known = [str(one) for one in (error.errors or [{}])[0].get("allowed", ())]
-        close = difflib.get_close_matches(name, known, n=1)
-        guess = f"Did you mean '{close[0]}'? " if close else ""
-        detail = f"There is no model '{name[:100]}' for {type_name}. {guess}There are: {', '.join(known) or 'none'}."
-    fault = {"field": "input.model", "message": detail, "code": error.problem_code}
-    return Invalid(detail, code=error.problem_code, errors=[fault])

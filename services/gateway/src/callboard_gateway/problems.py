@@ -60,11 +60,14 @@ def error_response(request: Request, error: CallboardError) -> Response:
     return problem_response(request, error.problem(), headers)
 
 
-def field_errors(errors: list[Any], *, skip: int = 0) -> list[dict[str, str]]:
-    """Pydantic's list of errors as ``[{"field", "message", "code"}]``; ``skip`` drops leading path parts."""
+def field_errors(
+    errors: list[Any], *, skip: int = 0, hide: frozenset[str] = frozenset()
+) -> list[dict[str, str]]:
+    """Pydantic's list of errors as ``[{"field", "message", "code"}]``; ``skip`` drops leading path parts, ``hide``
+    those that are no part of the document (the tags of a union)."""
     return [
         {
-            "field": ".".join(str(part) for part in error["loc"][skip:]) or "body",
+            "field": ".".join(str(part) for part in error["loc"][skip:] if part not in hide) or "body",
             "message": error["msg"].removeprefix("Value error, "),
             "code": error["type"],
         }

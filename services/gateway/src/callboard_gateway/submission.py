@@ -24,15 +24,16 @@ from callboard_gateway.problems import field_errors
 from callboard_gateway.webhook_urls import check_webhook_url
 from callboard_shared.errors import Invalid
 from callboard_shared.ids import new_id
-from callboard_shared.jobs import CATALOGUE, Input, JobType
+from callboard_shared.jobs import CATALOGUE, UNION_TAGS, Input, JobType
 from callboard_shared.ledger import NewJob
+from callboard_shared.ledger.records import Named
 
 DAY_S = 86_400
 WEBHOOK_EVENTS = ("job.running", "job.succeeded", "job.failed", "job.canceled", "job.expired")
 ENDING_EVENTS = WEBHOOK_EVENTS[1:]
 
-ModelCheck = Callable[[JobType[Any, Any], str], None]
-"""Given a job type and a model's name: raises Invalid if such a job may not name it."""
+KnowsModel = Callable[[JobType[Any, Any], str, str], bool]
+"""Given a job type, a field and a model's name: whether everybody may name that model there."""
 
 
 def _time(value: Any) -> Any:
@@ -108,11 +109,12 @@ _PLAIN = Options()
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Reads submissions. ``expires_s``: for those that do not say; ``check_model`` judges each model."""
+    """Reads submissions. ``expires_s``: for those that do not say; what ``knows_model`` does not know is left to be
+    looked up, in the job's ``names``."""
 
     expires_s: float | None = DAY_S
     allow_loopback: bool = False
-    check_model: ModelCheck = lambda job_type, name: None
+    knows_model: KnowsModel = lambda job_type, field, name: True
 
     def read(self, document: Any, owner: str, traceparent: str | None = None) -> NewJob:
         """The job to submit, with a new id. Raises Invalid naming every fault, or Malformed (nested too deeply)."""
@@ -127,9 +129,6 @@ class Reader:
             raise Invalid(f"The submission is not valid: {_in_short(errors)}", errors=errors)
         if options.webhook is not None:
             check_webhook_url(options.webhook.url, allow_loopback=self.allow_loopback)
-        model = getattr(value, "model", None)
-        if isinstance(model, str):
-            self.check_model(job_type, model)
         return self._job(job_type, value, owner, options, _spec(text, options, traceparent))
 
     def again(self, document: Mapping[str, Any], job: NewJob) -> NewJob:
@@ -138,7 +137,25 @@ class Reader:
         if job_type is None:
             raise Invalid(f"There is no job type '{job.type}' any more.")
         value = job_type.input.model_validate_json(orjson.dumps(document["input"]))
-        return replace(job, batch_key=job_type.batch_key(value), weight=job_type.weight(value))
+        return replace(
+            job,
+            batch_key=job_type.batch_key(value),
+            weight=job_type.weight(value),
+            names=self._names(job_type, value),
+        )
+
+    def _names(self, job_type: JobType[Any, Any], value: Input) -> tuple[Named, ...]:
+        """What the input names that is to be looked up: no model that everybody may name."""
+        models = job_type.models_of(value).items() if job_type.models else ()
+        files = job_type.files_of(value).items() if job_type.takes_files else ()
+        return (
+            *(
+                Named("model", f"input.{field}", name, job_type.models[field])
+                for field, name in models
+                if not self.knows_model(job_type, field, name)
+            ),
+            *(Named("file", f"input.{field}", file_id) for field, file_id in files),
+        )
 
     def _job(
         self, job_type: JobType[Any, Any], value: Input, owner: str, options: Options, spec: bytes
@@ -163,6 +180,7 @@ class Reader:
             weight=job_type.weight(value),
             hook=hook(options.webhook.events if options.webhook else ()),
             after=tuple(dict.fromkeys(options.after)),
+            names=self._names(job_type, value),
         )
 
 
@@ -216,9 +234,8 @@ def _input(
     try:
         return text, job_type.input.model_validate_json(text)
     except ValidationError as error:
-        for fault in field_errors(
-            error.errors(include_url=False, include_context=False, include_input=False)
-        ):
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        for fault in field_errors(faults, hide=UNION_TAGS):
             fault["field"] = "input" if fault["field"] == "body" else f"input.{fault['field']}"
             errors.append(fault)
         return text, None

@@ -2,53 +2,83 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache
+from pathlib import Path
 
 import structlog
 
-from callboard_nlp.engines import Encoders, open_encoder
-from callboard_nlp.handlers import NlpHandlers
+from callboard_nlp.engines import Classifier, Encoder, open_classifier, open_encoder
+from callboard_nlp.handlers.encode import EncodeHandlers
+from callboard_nlp.models import Models
 from callboard_nlp.settings import NlpSettings
-from callboard_shared.errors import JobError
-from callboard_shared.jobs import EMBED, SIMILARITY
+from callboard_shared.errors import CallboardError
+from callboard_shared.files import Files, local_store
+from callboard_shared.jobs import CATALOGUE, EMBED, SIMILARITY
 from callboard_shared.jobs.nlp import DEFAULT_ENCODER
+from callboard_shared.ledger import Ledger
 from callboard_shared.models import Shelf
+from callboard_shared.models.finder import ModelFinder
+from callboard_shared.models.memory import LoadedModels
+from callboard_shared.models.store import ModelStore
 from callboard_shared.settings import ModelSettings
 from callboard_shared.worker import Worker
 
 log = structlog.get_logger(__name__)
 
-settings = NlpSettings()
+settings, model_settings = NlpSettings(), ModelSettings()
 shelf = Shelf()
-encoders = Encoders(
-    shelf,
-    partial(
-        open_encoder,
-        cache=ModelSettings().cache_path,
-        engine=settings.nlp_engine,
-        threads=settings.nlp_threads,
+
+
+@cache
+def store() -> ModelStore:
+    """Of this process: made after the fork, since connections do not survive one."""
+    files = Files(local_store())
+    return ModelStore(Ledger(), files, model_settings.cache_path, model_settings.model_cache_bytes)
+
+
+def _encoder(folder: Path) -> Encoder:
+    return open_encoder(
+        folder, model_settings.cache_path, engine=settings.nlp_engine, threads=settings.nlp_threads,
         exact=settings.nlp_precision == "float32",
-    ),
-    keep=settings.nlp_models_loaded,
+    )  # fmt: skip
+
+
+def _classifier(folder: Path) -> Classifier:
+    return open_classifier(
+        folder, model_settings.cache_path, engine=settings.nlp_engine, threads=settings.nlp_threads,
+        exact=settings.nlp_precision == "float32",
+    )  # fmt: skip
+
+
+models = Models(
+    ModelFinder(shelf, store),
+    {"embed": _encoder, "classify": _classifier},
+    LoadedModels(model_settings.model_memory_bytes),
 )
 
 worker = Worker("nlp", queues=settings.nlp_queues, slots=settings.nlp_concurrency)
-worker.models = sorted(shelf.refs("embed"))
+_tasks = {
+    task
+    for job_type in CATALOGUE
+    if job_type.queue in settings.nlp_queues
+    for tasks in job_type.models.values()
+    for task in tasks
+}
+worker.models = sorted({name for task in _tasks for name in shelf.refs(task)})
 if "nlp" in settings.nlp_queues:
-    handlers = NlpHandlers(encoders.get)
-    worker.handles(EMBED)(handlers.embed)
-    worker.handles(SIMILARITY)(handlers.similarity)
+    encode = EncodeHandlers(models)
+    worker.handles(EMBED)(encode.embed)
+    worker.handles(SIMILARITY)(encode.similarity)
 
 
 @worker.on_start
 def load_the_default_model() -> None:
     """After the fork; so the first job finds it ready."""
-    if DEFAULT_ENCODER not in worker.models:
+    if DEFAULT_ENCODER not in worker.models or "nlp" not in settings.nlp_queues:
         return
     try:
-        _, encoder = encoders.get(DEFAULT_ENCODER)
-        encoder.encode(["ready"], ["mean"])
-    except JobError as error:
+        models.warm(DEFAULT_ENCODER, "embed").encode(["ready"], ["mean"])
+    except CallboardError as error:
         log.error("model.not_loaded", model=DEFAULT_ENCODER, reason=error.detail)
 
 

@@ -26,9 +26,6 @@ class NlpSettings(Settings):
     nlp_threads: int = Field(
         default_factory=cpu_count, ge=1, description="Threads of one process; all cores."
     )
-    nlp_models_loaded: int = Field(
-        default=2, ge=1, description="Models a process holds; the oldest makes room."
-    )
     nlp_queues: Annotated[tuple[str, ...], NoDecode] = Field(default=("nlp",), description="Comma-separated.")
     nlp_concurrency: int = Field(
         default=1, ge=1, description="Processes, each with its own copy of the models."

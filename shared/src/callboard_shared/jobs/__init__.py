@@ -1,7 +1,29 @@
 """The catalogue of job types, declared once. Pure: pydantic and the standard library only."""
 
-from callboard_shared.jobs.base import Batch, Catalogue, Input, JobType, Limits, Output
-from callboard_shared.jobs.nlp import EMBED, SIMILARITY
+from callboard_shared.jobs.base import (
+    UNION_TAGS,
+    Batch,
+    Catalogue,
+    FileInput,
+    FileReference,
+    Input,
+    JobType,
+    Limits,
+    ModelReference,
+    Output,
+    Task,
+)
+from callboard_shared.jobs.nlp import (
+    CLASSIFY,
+    EMBED,
+    EVALUATE,
+    FINETUNE,
+    SIMILARITY,
+    TRANSFORMER_GENERATE,
+    TRANSFORMER_TRAIN,
+    WORD2VEC_QUERY,
+    WORD2VEC_TRAIN,
+)
 from callboard_shared.jobs.system import ECHO
 
 CATALOGUE = Catalogue(EMBED, SIMILARITY, ECHO)
@@ -10,6 +32,8 @@ QUEUES = ("nlp", "nlp-train", "llm", "tts", "vision", "vision-train", "courier",
 """Every queue that a worker of this release serves, with job types or (so far) without."""
 
 __all__ = [
-    "CATALOGUE", "ECHO", "EMBED", "QUEUES", "SIMILARITY",
-    "Batch", "Catalogue", "Input", "JobType", "Limits", "Output",
+    "CATALOGUE", "CLASSIFY", "ECHO", "EMBED", "EVALUATE", "FINETUNE", "QUEUES", "SIMILARITY",
+    "TRANSFORMER_GENERATE", "TRANSFORMER_TRAIN", "UNION_TAGS", "WORD2VEC_QUERY", "WORD2VEC_TRAIN",
+    "Batch", "Catalogue", "FileInput", "FileReference", "Input", "JobType", "Limits", "ModelReference", "Output",
+    "Task",
 ]  # fmt: skip

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from functools import cached_property
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 
 class Input(BaseModel):
@@ -20,6 +21,45 @@ class Output(BaseModel):
     """Base of outputs; dumped without the fields that are ``None``."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+Task = Literal["embed", "classify", "word2vec", "seq2seq"]
+"""What a model can be used for: turn texts into vectors, label them, answer about words, write texts from texts."""
+
+MODEL_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+
+ModelReference = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+"""A model by name, as ``GET /v1/models`` lists them; of what was trained, ``name`` alone is the newest version."""
+
+NewModelName = Annotated[str, StringConstraints(pattern=rf"^{MODEL_NAME}$")]
+"""What a trained model is to be called; its versions count from 1: ``name@1``."""
+
+
+UNION_TAGS = frozenset({"rows:list", "file:object"})
+"""What pydantic puts into the path of an error where an input is a list or an object: no part of the document."""
+
+
+class FileInput(Input):
+    """Binary data: a file that was uploaded, or its bytes within the request."""
+
+    file_id: str | None = Field(default=None, max_length=64, description="Of `POST /v1/files`.")
+    base64: str | None = Field(default=None, description="The bytes, for small files.")
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.file_id is None) == (self.base64 is None):
+            raise ValueError("give either 'file_id' or 'base64'")
+        return self
+
+
+class FileReference(Output):
+    """A file that a job made; its content is at ``url``."""
+
+    file_id: str
+    media_type: str
+    bytes: int
+    sha256: str
+    url: str
 
 
 I = TypeVar("I", bound=Input)  # noqa: E741
@@ -50,8 +90,10 @@ class Limits:
     retention_s: int = 604_800
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class JobType(Generic[I, O]):
+    """``models``: the input fields that name a model, each with what that model must be able to do (one of)."""
+
     name: str
     queue: str
     input: type[I]
@@ -60,12 +102,20 @@ class JobType(Generic[I, O]):
     example: Mapping[str, Any]
     batch: Batch | None = None
     limits: Limits = field(default_factory=Limits)
+    models: Mapping[str, tuple[Task, ...]] = field(default_factory=dict)
+
+    @cached_property
+    def takes_files(self) -> bool:
+        """Whether an input of this type can name a file."""
+        return "file_id" in json.dumps(self.input.model_json_schema())
 
     def __post_init__(self) -> None:
         self.input.model_validate_json(json.dumps(self.example))  # an example that does not run is a defect
-        for name in self.batch.by if self.batch else ():
+        for name in (*(self.batch.by if self.batch else ()), *self.models):
             if name not in self.input.model_fields:
-                raise TypeError(f"{self.name}: batch.by names {name!r}, which the input does not have")
+                raise TypeError(
+                    f"{self.name}: batch.by or models names {name!r}, which the input does not have"
+                )
 
     def batch_key(self, value: I) -> str:
         """Jobs of a queue with the same key may share a batch."""
@@ -75,6 +125,24 @@ class JobType(Generic[I, O]):
 
     def weight(self, value: I) -> int:
         return self.batch.weigh(value) if self.batch and self.batch.weigh else 1
+
+    def models_of(self, value: I) -> dict[str, str]:
+        """The models that an input names, by field."""
+        named = {name: getattr(value, name) for name in self.models}
+        return {name: model for name, model in named.items() if isinstance(model, str)}
+
+    def files_of(self, value: I) -> dict[str, str]:
+        """The ids of uploaded files that an input names, by field."""
+        found: dict[str, str] = {}
+        for name in self.input.model_fields:
+            given = getattr(value, name)
+            several = isinstance(given, list)
+            for index, one in enumerate(given if several else [given]):
+                if isinstance(one, FileInput) and one.file_id is not None:
+                    found[f"{name}.{index}.file_id" if several else f"{name}.file_id"] = one.file_id
+                elif not isinstance(one, FileInput):
+                    break  # a list is of files as a whole, or not at all
+        return found
 
     def describe(self) -> dict[str, Any]:
         """The entry of ``GET /v1/job-types``."""

@@ -38,7 +38,7 @@ T = TypeVar("T")
 _REFUSES_WHEN_FULL = frozenset({"submit"})
 """Only new jobs are refused when memory is short; what was accepted must be able to end."""
 
-_FREE_STANDING = frozenset({"access", "file", "lock", "reserve"})
+_FREE_STANDING = frozenset({"access", "file", "lock", "model", "reserve"})
 """Scripts that are not about the jobs of a queue, and take their own keys."""
 
 

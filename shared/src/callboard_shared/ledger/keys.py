@@ -72,6 +72,12 @@ FILE_RECORDS = "cb:{files}:record:"  # + id: JSON record
 FILES_OWNED = "cb:{files}:owned:"  # + owner: zset id -> ms of creation
 FILES_EXPIRY = "cb:{files}:expiry"  # zset id -> ms
 
+# models that were trained here, and checkpoints of training; with the files, since they change together
+MODELS = "cb:{files}:models:"  # + owner: hash "name@version" -> JSON record
+MODEL_VERSIONS = "cb:{files}:model-versions:"  # + owner: hash name -> last version given
+MODEL_JOBS = "cb:{files}:model-jobs:"  # + owner: hash "job name" -> "name@version"
+CHECKPOINTS = "cb:{files}:checkpoint:"  # + job: list of JSON manifests, newest first
+
 
 def lua_prelude() -> str:
     """Lua lines that give the scripts the same names."""

@@ -6,13 +6,28 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from callboard_shared.errors import LimitReached
+from callboard_shared.jobs.base import Task
 from callboard_shared.states import JobStatus
 
 
 @dataclass(frozen=True, slots=True)
+class Named:
+    """Something that a job's input names in ``field`` and that must be there: a model (fit for one of ``tasks``), or
+    a file."""
+
+    kind: Literal["model", "file"]
+    field: str
+    value: str
+    tasks: tuple[Task, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job to submit. ``spec``: JSON object ``{"input", "metadata", "webhook"?, "after"?, "retried_from"?,
-    "traceparent"?}``; ``hook``: the statuses whose event goes to the outbox, comma-separated."""
+    """A job to submit.
+
+    spec: JSON object ``{"input", "metadata", "webhook"?, "after"?, "retried_from"?, "traceparent"?}``; hook: the
+    statuses whose event goes to the outbox, comma-separated; names: what is to be looked up before the submission.
+    """
 
     id: str
     type: str
@@ -30,6 +45,7 @@ class NewJob:
     hook: str = ""
     after: tuple[str, ...] = ()
     watcher: str = ""
+    names: tuple[Named, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

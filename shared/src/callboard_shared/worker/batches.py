@@ -15,9 +15,9 @@ import structlog
 
 from callboard_shared.bell import Bell
 from callboard_shared.errors import FinalError, LedgerError
-from callboard_shared.files import Files
+from callboard_shared.files import FileRecord, Files
 from callboard_shared.jobs.base import Output
-from callboard_shared.ledger import Call, Claim, ClaimedJob, Ended, FinishReply, Ledger, keys, verbs
+from callboard_shared.ledger import Call, Claim, ClaimedJob, Ended, FinishReply, Ledger, filing, keys, verbs
 from callboard_shared.settings import WorkerSettings
 from callboard_shared.worker import artifacts
 from callboard_shared.worker.handlers import Handlers
@@ -165,7 +165,14 @@ class BatchRunner:
         self._busy_since = time.monotonic()
         contexts = [
             Context(
-                job.id, queue, job.owner, job.attempt, runner=self._runner, send=self._send, files=self._files
+                job.id,
+                queue,
+                job.owner,
+                job.attempt,
+                runner=self._runner,
+                send=self._send,
+                files=self._files,
+                find_file=self._find_file,
             )
             for job in claimed
         ]
@@ -181,6 +188,9 @@ class BatchRunner:
             if end is not None:
                 ended.append(end)
         return ended
+
+    def _find_file(self, file_id: str) -> FileRecord | None:
+        return self._ledger.run(filing.get_file(file_id))
 
     def _to_ended(self, job: ClaimedJob, context: Context, result: Any) -> Ended | None:
         if isinstance(result, BaseException):

@@ -18,7 +18,7 @@ import structlog
 from callboard_shared.bell import AsyncBell
 from callboard_shared.errors import JobError, LedgerError
 from callboard_shared.files import Files
-from callboard_shared.ledger import AsyncLedger, Call, Claim, ClaimedJob, Ended, Ledger, keys, verbs
+from callboard_shared.ledger import AsyncLedger, Call, Claim, ClaimedJob, Ended, Ledger, filing, keys, verbs
 from callboard_shared.settings import WorkerSettings
 from callboard_shared.worker import artifacts
 from callboard_shared.worker.handlers import Handlers
@@ -236,6 +236,7 @@ class ConcurrentRunner:
         context = Context(
             claimed.id, self._queue, claimed.owner, claimed.attempt,
             runner=self._runner, send=self._send, files=self._files,
+            find_file=lambda file_id: self._blocking.run(filing.get_file(file_id)),
         )  # fmt: skip
         self._started[claimed.id] = time.monotonic()
         task = loop.create_task(self._run(claimed, context))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import io
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, BinaryIO, Generic, TypeVar
 
 import orjson
 
-from callboard_shared.errors import JobError
+from callboard_shared.errors import FinalError, JobError, NotFound
 from callboard_shared.files import FileRecord, Files
-from callboard_shared.jobs.base import Input
+from callboard_shared.jobs.base import FileInput, Input
 from callboard_shared.ledger import Call, verbs
 
 I = TypeVar("I", bound=Input)  # noqa: E741
@@ -35,6 +38,20 @@ class ClaimLost(JobError):
     code = "claim-lost"
 
 
+@dataclass(frozen=True, slots=True)
+class OpenedFile:
+    """``name`` as it was uploaded; ``content`` can be sought in."""
+
+    name: str
+    content: BinaryIO
+
+    def __enter__(self) -> OpenedFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.content.close()
+
+
 class Context:
     """A handler's way to tell and to ask. Safe to use from the handler's own threads.
 
@@ -51,11 +68,12 @@ class Context:
         runner: str,
         send: Callable[[Call[str]], bool],
         files: Files,
+        find_file: Callable[[str], FileRecord | None] = lambda file_id: None,
     ) -> None:
         self.job_id, self.queue, self.owner, self.attempt = job_id, queue, owner, attempt
         self.usage: dict[str, int] = {}
         self.created: list[FileRecord] = []
-        self._runner, self._send, self._files = runner, send, files
+        self._runner, self._send, self._files, self._find_file = runner, send, files, find_file
         self._lock = threading.Lock()
         self._sending = threading.Lock()
         self._events: list[tuple[str, bytes]] = []
@@ -98,8 +116,26 @@ class Context:
         self.created.append(record)
         return record
 
-    def read_file(self, file_id: str) -> bytes:
-        return self._files.get_bytes(file_id)
+    def open_file(self, given: FileInput) -> OpenedFile:
+        """A file that the input names, to be read in a ``with`` block. Raises FinalError ``file-not-found``
+        (also for another key's) or ``invalid-base64``, and LedgerError."""
+        if given.base64 is not None:
+            try:
+                return OpenedFile("file", io.BytesIO(base64.b64decode(given.base64, validate=True)))
+            except binascii.Error as error:
+                raise FinalError(f"The base64 cannot be decoded: {error}.", code="invalid-base64") from None
+        file_id = given.file_id or ""
+        record = self._find_file(file_id)
+        if record is not None and record.owner == self.owner:
+            try:
+                return OpenedFile(record.name, self._files.store.open(record.id))
+            except NotFound:
+                pass  # deleted just now
+        raise FinalError(
+            f"There is no file {file_id[:40]!r}; it may have been deleted since the job was submitted. Upload it "
+            "with POST /v1/files and submit the job again.",
+            code="file-not-found",
+        )
 
     @property
     def canceled(self) -> bool:

@@ -18,7 +18,7 @@ from callboard_gateway.auth import Authenticated, require
 from callboard_gateway.lingering import LingeringResponse
 from callboard_gateway.multipart import FormReader, PartBegin, PartData, PartEnd, boundary_of
 from callboard_gateway.problems import error_response, problem_response
-from callboard_shared.errors import CallboardError, Invalid, Malformed, NotFound, TooLarge
+from callboard_shared.errors import CallboardError, Conflict, Invalid, Malformed, NotFound, TooLarge
 from callboard_shared.files import AsyncDraft, AsyncFiles, FileRecord, UploadSettings, local_store
 from callboard_shared.ids import is_id
 from callboard_shared.ledger import AsyncLedger, filing
@@ -178,6 +178,12 @@ async def get_content(request: Request, file_id: str, caller: Reader) -> Respons
 @router.delete("/v1/files/{file_id}", status_code=204, summary="Delete a file", operation_id="delete_file")
 async def delete_file(request: Request, file_id: str, caller: Writer) -> Response:
     record = await _owned(request, file_id, caller)
+    if record.held_by is not None:
+        raise Conflict(
+            f"The file is a part of {record.held_by} and goes with it. GET /v1/models shows the files of models; "
+            "delete the model.",
+            code="held",
+        )
     await request.app.state.ledger.run(filing.delete_file(record.id, caller.owner))
     await request.app.state.files.delete(record.id)
     return Response(status_code=204)

@@ -1,13 +1,15 @@
-"""Encoders: from texts to vectors. Handlers know the interface; ``main`` picks what computes.
+"""Engines: what computes, behind plain interfaces. Handlers know those; ``main`` picks what stands behind them.
 
-interface.py   Encoder, and the Forward (one pass of a model) that an engine implements
+interface.py   Encoder, Classifier, and the Forward (one pass of a model) that an engine implements
 batching.py    TextEncoder: tokenizes, sorts by length, runs in parts of equal cost, pools
+classifying.py TextClassifier: the same for logits
 torch_engine.py, openvino_engine.py
 export.py      runs in a process of its own: writes a model in OpenVINO's format
-opening.py     which engine opens a model; Encoders, the few that a process holds
+opening.py     which engine opens a model
+hub.py         fetches a model of the Hugging Face hub
 """
 
-from callboard_nlp.engines.interface import Encoded, Encoder, Pooling
-from callboard_nlp.engines.opening import Encoders, open_encoder
+from callboard_nlp.engines.interface import Classified, Classifier, Encoded, Encoder, Pooling
+from callboard_nlp.engines.opening import open_classifier, open_encoder
 
-__all__ = ["Encoded", "Encoder", "Encoders", "Pooling", "open_encoder"]
+__all__ = ["Classified", "Classifier", "Encoded", "Encoder", "Pooling", "open_classifier", "open_encoder"]

@@ -1,8 +1,8 @@
-"""Writes a model in OpenVINO's format: ``python -m callboard_nlp.engines.export SOURCE TARGET``.
+"""Writes a model in OpenVINO's format: ``python -m callboard_nlp.engines.export SOURCE TARGET embed|classify``.
 
 It runs in a process of its own, so that a worker never holds torch. TARGET gets ``model.xml`` and ``model.bin``
 (float32), ``tokenizer.json`` and ``encoder.json`` as transformers would read them, and ``probe.npz``: a padded
-batch with the vectors that torch computes for it, by which the worker checks what it loads.
+batch with what torch computes for it (last hidden states, or logits), by which the worker checks what it loads.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from callboard_nlp.engines.interface import Ints, Vocabulary
+from callboard_nlp.engines.interface import Computes, Ints, Vocabulary
 from callboard_nlp.engines.openvino_alone import openvino  # before anything of openvino's own
-from callboard_nlp.engines.torch_engine import load_model, read_vocabulary
+from callboard_nlp.engines.torch_engine import OUTPUT_OF, load_model, read_vocabulary
 
 from openvino.frontend import FrontEndManager  # isort: skip
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder  # isort: skip
@@ -33,25 +33,25 @@ _PROBE = (
 )
 
 
-class _LastHiddenState(torch.nn.Module):
-    def __init__(self, model: torch.nn.Module) -> None:
+class _Output(torch.nn.Module):
+    """One tensor of a model's output: what an engine needs of it."""
+
+    def __init__(self, model: torch.nn.Module, name: str) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.name = model, name
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        hidden: torch.Tensor = self.model(
-            input_ids=input_ids, attention_mask=attention_mask
-        ).last_hidden_state
-        return hidden
+        output: torch.Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask)[self.name]
+        return output
 
 
-def export(source: Path, target: Path) -> None:
+def export(source: Path, target: Path, task: Computes) -> None:
     vocabulary = read_vocabulary(source)
-    model = _LastHiddenState(load_model(source)).eval()
+    model = _Output(load_model(source, task=task), OUTPUT_OF[task]).eval()
     ids, mask = _probe_batch(vocabulary)
     example = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
     with torch.inference_mode():
-        hidden = model(**example).numpy()
+        output = model(**example).numpy()
     # The front end itself and not ``convert_model``, which reports its use to its maker.
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
@@ -62,7 +62,7 @@ def export(source: Path, target: Path) -> None:
     vocabulary.tokenizer.save(str(target / "tokenizer.json"))
     described = {"window": vocabulary.window, "pad_id": vocabulary.pad_id}
     (target / "encoder.json").write_text(json.dumps(described))
-    np.savez(target / "probe.npz", ids=ids, mask=mask, hidden=hidden.astype(np.float32))
+    np.savez(target / "probe.npz", ids=ids, mask=mask, output=output.astype(np.float32))
 
 
 def _converted(decoder: Any) -> Any:
@@ -90,4 +90,4 @@ def _probe_batch(vocabulary: Vocabulary) -> tuple[Ints, Ints]:
 
 
 if __name__ == "__main__":
-    export(Path(sys.argv[1]), Path(sys.argv[2]))
+    export(Path(sys.argv[1]), Path(sys.argv[2]), "classify" if sys.argv[3] == "classify" else "embed")

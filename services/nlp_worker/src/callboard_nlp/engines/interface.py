@@ -27,6 +27,32 @@ class Encoded:
     truncated: npt.NDArray[np.bool_]
 
 
+Computes = Literal["embed", "classify"]
+"""What a forward pass gives: pooled states, or logits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """probabilities: float32, shape (texts, labels); tokens and truncated as of ``Encoded``."""
+
+    probabilities: Floats
+    tokens: Ints
+    truncated: npt.NDArray[np.bool_]
+
+
+class Classifier(Protocol):
+    """A model that labels texts."""
+
+    @property
+    def engine(self) -> str: ...
+
+    @property
+    def labels(self) -> list[str]:
+        """By column of the probabilities."""
+
+    def classify(self, texts: Sequence[str], after_part: AfterPart | None = None) -> Classified: ...
+
+
 class Encoder(Protocol):
     """A model that turns texts into vectors."""
 
@@ -47,7 +73,8 @@ class Forward(Protocol):
     def engine(self) -> str: ...
 
     def __call__(self, ids: Ints, mask: Ints, weights: Floats) -> Floats:
-        """The weighted sums of the last hidden states: (b, s), (b, s), (b, s) -> (b, dimensions)."""
+        """The weighted sums of the last hidden states: (b, s), (b, s), (b, s) -> (b, dimensions). A classifier's
+        logits need no weights: -> (b, labels)."""
 
 
 @dataclass(frozen=True, slots=True)

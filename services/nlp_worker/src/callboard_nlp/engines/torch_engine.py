@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import torch
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from callboard_nlp.engines.interface import Floats, Ints, Vocabulary
+from callboard_nlp.engines.interface import Computes, Floats, Ints, Vocabulary
 
 _UNBOUNDED = 1_000_000
 """transformers says "no limit" by a huge ``model_max_length``."""
@@ -30,10 +30,16 @@ def read_vocabulary(folder: Path) -> Vocabulary:
     return Vocabulary(backend, min(positions, stated) if stated < _UNBOUNDED else positions, pad_id)
 
 
-def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> torch.nn.Module:
+OUTPUT_OF: dict[Computes, str] = {"embed": "last_hidden_state", "classify": "logits"}
+
+
+def load_model(
+    folder: Path, dtype: torch.dtype = torch.float32, *, task: Computes = "embed"
+) -> torch.nn.Module:
     """Safetensors only, and no code that comes with a model."""
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    model = AutoModel.from_pretrained(
+    family = AutoModel if task == "embed" else AutoModelForSequenceClassification
+    model = family.from_pretrained(
         folder,
         dtype=dtype,
         attn_implementation="sdpa",
@@ -47,26 +53,30 @@ def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> torch.nn.Mod
 class TorchForward:
     """``threads`` is of this process; call it after the fork, as CUDA asks for."""
 
-    def __init__(self, folder: Path, *, device: str, dtype: torch.dtype, threads: int) -> None:
+    def __init__(
+        self, folder: Path, *, device: str, dtype: torch.dtype, threads: int, task: Computes = "embed"
+    ) -> None:
         torch.set_num_threads(threads)
-        self._device = torch.device(device)
-        self._model = load_model(folder, dtype).to(self._device)
+        self._device, self._task = torch.device(device), task
+        self._model = load_model(folder, dtype, task=task).to(self._device)
         self.engine = f"torch {self._device.type} {str(dtype).removeprefix('torch.')}"
 
     @torch.inference_mode()
     def __call__(self, ids: Ints, mask: Ints, weights: Floats) -> Floats:
         where = self._device
-        hidden = self._model(
+        output = self._model(
             input_ids=torch.from_numpy(ids).to(where), attention_mask=torch.from_numpy(mask).to(where)
-        ).last_hidden_state
-        pooled = torch.bmm(torch.from_numpy(weights).to(where).unsqueeze(1), hidden.float()).squeeze(1)
-        result: Floats = pooled.cpu().numpy()
+        )[OUTPUT_OF[self._task]].float()
+        if self._task == "embed":
+            output = torch.bmm(torch.from_numpy(weights).to(where).unsqueeze(1), output).squeeze(1)
+        result: Floats = output.cpu().numpy()
         return result
 
 
-def fastest_here(folder: Path, threads: int, *, exact: bool) -> TorchForward:
+def fastest_here(folder: Path, threads: int, *, exact: bool, task: Computes = "embed") -> TorchForward:
     """On a GPU if there is one (bfloat16, or float16 on older ones), else float32 on the CPU."""
     if not torch.cuda.is_available():
-        return TorchForward(folder, device="cpu", dtype=torch.float32, threads=threads)
+        return TorchForward(folder, device="cpu", dtype=torch.float32, threads=threads, task=task)
     half = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    return TorchForward(folder, device="cuda", dtype=torch.float32 if exact else half, threads=threads)
+    dtype = torch.float32 if exact else half
+    return TorchForward(folder, device="cuda", dtype=dtype, threads=threads, task=task)

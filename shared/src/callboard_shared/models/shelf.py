@@ -1,4 +1,5 @@
-"""Models by name: the offline pack, the operator's folder, and the hub names an operator allows.
+"""The shelf, models for everybody: offline pack, what the set-up made, the operator's folder, and hub names that an
+operator allows.
 
 Nothing heavy is imported here, so that the gateway can ask too. A gateway may run where no pack is installed;
 then it knows the names that the workers announce, and ``require`` takes both together.
@@ -13,23 +14,21 @@ import importlib.util
 import json
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
 
 from callboard_shared.errors import Invalid
+from callboard_shared.jobs.base import Task
+from callboard_shared.models.info import ModelInfo
 from callboard_shared.settings import ModelSettings, Settings
 
-Task = Literal["embed", "classify"]
 Source = Literal["offline-pack", "folder", "hub"]
-
-TASK_OF_TYPE: dict[str, Task] = {"nlp.embed": "embed", "nlp.similarity": "embed"}
-"""What the model named in a job's input must be able to do, by job type."""
 
 ENCODER_TYPES = frozenset(
     {
@@ -40,32 +39,33 @@ ENCODER_TYPES = frozenset(
 """``model_type`` of the architectures that read a text in both directions, which pooling makes vectors of."""
 
 
+KIND_OF_TASK: dict[Task, str] = {
+    "embed": "encoder", "classify": "classifier", "word2vec": "word2vec", "seq2seq": "transformer"
+}  # fmt: skip
+_TASK_OF_KIND: dict[str, Task] = {"word2vec": "word2vec", "transformer": "seq2seq"}
+"""Our own formats say in ``config.json`` what they are."""
+_OF_HUB: tuple[Task, ...] = ("embed", "classify")
+
+
 @dataclass(frozen=True, slots=True)
 class ModelRef:
-    """Where a model is. ``path`` is a folder; None for a hub model, which is fetched by its ``name``."""
+    """Where a model is. ``path`` is a folder; None for a hub model, which is fetched by its ``name``, and of which
+    nobody knows before whether it is an encoder or a classifier (``task`` is None until it is asked for as one)."""
 
     name: str
-    task: Task
+    task: Task | None
     source: Source
     path: Path | None = None
     license: str | None = None
 
+    @property
+    def size(self) -> int:
+        """Bytes of the weights; 0 if that is not known yet."""
+        return sum(file.stat().st_size for file in _weights(self.path)) if self.path else 0
 
-class ModelInfo(BaseModel):
-    """An entry of ``GET /v1/models``."""
-
-    model_config = ConfigDict(protected_namespaces=())
-
-    name: str
-    kind: str = "encoder"
-    task: str
-    source: str
-    path: str | None = None
-    bytes: int | None = None
-    license: str | None = None
-    metrics: dict[str, float] = Field(default_factory=dict)
-    loaded: bool = False
-    created_at: str | None = None
+    def serves(self, task: Task | None) -> bool:
+        """Whether it can be used for a task; None: for any."""
+        return task is None or self.task == task or (self.task is None and task in _OF_HUB)
 
 
 class HubSettings(Settings):
@@ -114,6 +114,7 @@ class Shelf:
 
     models_path: Path = field(default_factory=lambda: ModelSettings().models_path)
     hub_models: tuple[str, ...] = field(default_factory=lambda: HubSettings().hub_models)
+    made_path: Path = field(default_factory=lambda: ModelSettings().default_models_path)
     fresh_s: float = 5.0
     _refs: dict[str, ModelRef] = field(default_factory=dict, init=False)
     _looked_at: float = field(default=float("-inf"), init=False)
@@ -123,30 +124,24 @@ class Shelf:
         now = time.monotonic()
         if anew or now - self._looked_at > self.fresh_s:
             # The operator's folder beats the pack, so that a name can be taken over by a newer model.
-            self._refs = {ref.name: ref for ref in (*self._hub(), *_packs(), *self._folder())}
+            made = _models_in(self.made_path, "offline-pack")
+            own = _models_in(self.models_path, "folder")
+            self._refs = {ref.name: ref for ref in (*self._hub(), *_packs(), *made, *own)}
             self._looked_at = now
-        return {name: ref for name, ref in self._refs.items() if task in (None, ref.task)}
+        return {name: ref for name, ref in self._refs.items() if ref.serves(task)}
 
     def resolve(self, name: str, task: Task) -> ModelRef:
-        """Where the model of that name is. Raises Invalid, ``unknown-model`` or ``unsupported-format``."""
-        canonical = _ALIASES.get(name, name)
-        ref = self.refs(task).get(canonical) or self.refs(task, anew=True).get(canonical)
-        if ref is None:
-            self._refuse_pickles(name)
+        """Where the model of that name is. Raises Invalid: ``unknown-model``, ``unsupported-format`` or
+        ``not-an-encoder``."""
+        if not self.has(name, task):
+            self.refuse(name)
             raise unknown_model(name, self.refs(task))
-        return ref
+        return replace(self.refs(task)[_ALIASES.get(name, name)], task=task)
 
-    def require(self, name: str, task: Task, announced: Iterable[str] = ()) -> None:
-        """Pass if the name is known here or announced by a worker that is online; else raise as ``resolve``."""
-        offered = set(announced)
-        if _ALIASES.get(name, name) in offered or name in offered:
-            return
-        try:
-            self.resolve(name, task)
-        except Invalid as error:
-            if error.problem_code != "unknown-model":
-                raise
-            raise unknown_model(name, offered.union(self.refs(task))) from None
+    def has(self, name: str, task: Task) -> bool:
+        """Whether the model is here; looks again if it does not seem so."""
+        canonical = _ALIASES.get(name, name)
+        return canonical in self.refs(task) or canonical in self.refs(task, anew=True)
 
     def infos(self, task: Task | None = None, announced: Iterable[str] = ()) -> list[ModelInfo]:
         """For ``GET /v1/models``, by name. ``loaded`` is true of what an online worker announces."""
@@ -158,32 +153,28 @@ class Shelf:
 
     def _hub(self) -> Iterator[ModelRef]:
         for name in self.hub_models:
-            yield ModelRef(name, "embed", "hub")
+            yield ModelRef(name, None, "hub")
 
-    def _folder(self) -> Iterator[ModelRef]:
-        for folder in _subfolders(self.models_path):
-            task = _task_of(folder)
-            if task is not None:
-                yield ModelRef(folder.name, task, "folder", folder)
-
-    def _refuse_pickles(self, name: str) -> None:
-        for folder in _subfolders(self.models_path):
-            if folder.name == name and (folder / "config.json").is_file() and not _weights(folder):
+    def refuse(self, name: str) -> None:
+        """Raise Invalid if there is a folder of this name that cannot be used, saying why."""
+        for folder in (*_subfolders(self.models_path), *_subfolders(self.made_path)):
+            config = _config(folder)
+            if folder.name != name or config is None:
+                continue
+            if config.get("kind") in _TASK_OF_KIND:
+                return
+            if not _weights(folder):
                 raise Invalid(
                     f"Model {name!r} has no safetensors. Pickled weights are not loaded, since reading them runs "
                     "code; save the model with save_pretrained(…, safe_serialization=True).",
                     code="unsupported-format",
                 )
-
-
-def resolve(name: str, task: Task) -> ModelRef:
-    """Where the model is, by the settings of this process. Raises Invalid ``unknown-model``."""
-    return Shelf().resolve(name, task)
-
-
-def known_models(task: Task | None = None) -> list[ModelInfo]:
-    """What can be named, by the settings of this process."""
-    return Shelf().infos(task)
+            if config.get("model_type") not in ENCODER_TYPES:
+                raise Invalid(
+                    f"Model {name!r} is of type {config.get('model_type')!r}, which is no encoder of the BERT family. "
+                    f"Name one of these types: {', '.join(sorted(ENCODER_TYPES))}.",
+                    code="not-an-encoder",
+                )
 
 
 def unknown_model(name: str, known: Iterable[str]) -> Invalid:
@@ -215,32 +206,67 @@ def _subfolders(path: Path) -> list[Path]:
 
 
 def _weights(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.safetensors"))
+    return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("vectors.*"))
+
+
+def _config(folder: Path) -> dict[str, Any] | None:
+    try:
+        config = orjson.loads((folder / "config.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return config if isinstance(config, dict) else None
+
+
+def _models_in(path: Path, source: Source) -> Iterator[ModelRef]:
+    for folder in _subfolders(path):
+        task = _task_of(folder)
+        if task is not None and "@" not in folder.name:  # name@version is for what was trained here
+            yield ModelRef(folder.name, task, source, folder, _card(folder).get("license"))
+
+
+def _card(folder: Path) -> dict[str, Any]:
+    """What is told of a model that the set-up made, or that an operator tells of his."""
+    try:
+        card = orjson.loads((folder / "model_card.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return card if isinstance(card, dict) else {}
 
 
 def _task_of(folder: Path) -> Task | None:
     """What a folder's model does; None if it is no model that can be loaded."""
-    try:
-        config = orjson.loads((folder / "config.json").read_bytes())
-        model_type = config.get("model_type")
-        architectures = config.get("architectures") or [""]
-    except (OSError, ValueError, AttributeError):
+    config = _config(folder)
+    if config is None or not _weights(folder):
         return None
-    if model_type not in ENCODER_TYPES or not _weights(folder):
+    if config.get("kind") in _TASK_OF_KIND:
+        return _TASK_OF_KIND[config["kind"]]
+    if config.get("model_type") not in ENCODER_TYPES or not list(folder.glob("*.safetensors")):
         return None
+    architectures = config.get("architectures") or [""]
     return "classify" if str(architectures[0]).endswith("ForSequenceClassification") else "embed"
 
 
 def _info(ref: ModelRef, loaded: bool) -> ModelInfo:
-    info = ModelInfo(name=ref.name, task=ref.task, source=ref.source, license=ref.license, loaded=loaded)
+    task = ref.task or _OF_HUB[0]
+    info = ModelInfo(
+        name=ref.name,
+        kind=KIND_OF_TASK[task],
+        task=task,
+        source=ref.source,
+        license=ref.license,
+        loaded=loaded,
+    )
     if ref.path is None:
         return info
     stats = [file.stat() for file in _weights(ref.path)]
     newest = datetime.fromtimestamp(max((stat.st_mtime for stat in stats), default=0), UTC)
+    card = _card(ref.path)
     return info.model_copy(
         update={
             "path": str(ref.path),
             "bytes": sum(stat.st_size for stat in stats),
             "created_at": newest.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "metrics": card.get("metrics") or {},
+            "details": card.get("details") or {},
         }
     )
