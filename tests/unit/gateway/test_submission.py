@@ -148,12 +148,14 @@ def test_deep_nesting_is_malformed() -> None:
         read({"type": "system.echo", "input": {"value": deep}})
 
 
-def test_a_model_that_not_everybody_may_name_is_left_to_be_looked_up() -> None:
+def test_a_model_that_not_everybody_may_name_and_every_file_are_left_to_be_looked_up() -> None:
     def knows(job_type: Any, field: str, name: str) -> bool:
         return name != "mine@1"
 
     job = read({"type": "nlp.embed", "input": {"texts": ["a"], "model": "mine@1"}}, knows_model=knows)
     assert job.names == (Named("model", "input.model", "mine@1", ("embed",)),)
+    job = read({"type": "nlp.word2vec.train", "input": {"file": {"file_id": "file_1"}}}, knows_model=knows)
+    assert job.names == (Named("file", "input.file.file_id", "file_1"),)
     assert read(ECHO, knows_model=knows).names == ()
     assert read({"type": "nlp.embed", "input": {"texts": ["a"]}}, knows_model=knows).names == ()
 

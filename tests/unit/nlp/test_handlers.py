@@ -186,3 +186,35 @@ def test_texts_of_all_jobs_are_labelled_together_and_come_back_to_their_own() ->
     assert second["truncated"] == [1] and first["tokens"] == 8
     for output in (first, second):
         assert ClassifyOutput.model_validate(output).model == "sentiment"
+
+
+class Words:
+    """Word vectors that know three words."""
+
+    def text_vectors(self, texts: Sequence[str]) -> tuple[Any, int, list[str]]:
+        if any("quokka" in text for text in texts):
+            raise FinalError("The model knows no word of it.", code="unknown-word")
+        known = {"east": (1, 0), "north": (0, 1)}
+        rows = [np.mean([known[word] for word in text.split() if word in known], axis=0) for text in texts]
+        return (
+            np.array(rows, np.float32),
+            len(texts),
+            sorted({w for t in texts for w in t.split() if w not in known}),
+        )
+
+
+def test_texts_are_compared_by_word_vectors_and_a_text_of_unknown_words_fails_its_own_job() -> None:
+    @dataclass
+    class OfWords(Opened):
+        def get(self, jobs: Sequence[Any], name: str, *tasks: Any) -> OpenModel:
+            return OpenModel("mine@1", "word2vec", Words())
+
+    handlers = EncodeHandlers(OfWords(None))  # type: ignore[arg-type]
+    jobs = [
+        FakeJob(SimilarityInput(query="east", candidates=["north", "east zebra"], model="mine")),
+        FakeJob(SimilarityInput(pairs=[("east", "quokka")], model="mine")),
+    ]
+    first, second = handlers.similarity(jobs)  # type: ignore[arg-type]
+    assert isinstance(first, dict) and isinstance(second, FinalError)
+    assert first["scores"].tolist() == pytest.approx([0, 1]) and first["ranking"] == [1, 0]
+    assert first["unknown_words"] == ["zebra"] and first["model"] == "mine@1"

@@ -8,12 +8,14 @@ from pathlib import Path
 import structlog
 
 from callboard_nlp.engines import Classifier, Encoder, open_classifier, open_encoder
+from callboard_nlp.engines.word_vectors import open_word_vectors
 from callboard_nlp.handlers.encode import EncodeHandlers
+from callboard_nlp.handlers.word2vec import Word2VecHandlers
 from callboard_nlp.models import Models
 from callboard_nlp.settings import NlpSettings
 from callboard_shared.errors import CallboardError
 from callboard_shared.files import Files, local_store
-from callboard_shared.jobs import CATALOGUE, EMBED, SIMILARITY
+from callboard_shared.jobs import CATALOGUE, EMBED, SIMILARITY, WORD2VEC_QUERY, WORD2VEC_TRAIN
 from callboard_shared.jobs.nlp import DEFAULT_ENCODER
 from callboard_shared.ledger import Ledger
 from callboard_shared.models import Shelf
@@ -52,7 +54,7 @@ def _classifier(folder: Path) -> Classifier:
 
 models = Models(
     ModelFinder(shelf, store),
-    {"embed": _encoder, "classify": _classifier},
+    {"embed": _encoder, "classify": _classifier, "word2vec": open_word_vectors},
     LoadedModels(model_settings.model_memory_bytes),
 )
 
@@ -65,10 +67,14 @@ _tasks = {
     for task in tasks
 }
 worker.models = sorted({name for task in _tasks for name in shelf.refs(task)})
+word2vec = Word2VecHandlers(models, store, settings.nlp_threads)
 if "nlp" in settings.nlp_queues:
     encode = EncodeHandlers(models)
     worker.handles(EMBED)(encode.embed)
     worker.handles(SIMILARITY)(encode.similarity)
+    worker.handles(WORD2VEC_QUERY)(word2vec.query)
+if "nlp-train" in settings.nlp_queues:
+    worker.handles(WORD2VEC_TRAIN)(word2vec.train)
 
 
 @worker.on_start

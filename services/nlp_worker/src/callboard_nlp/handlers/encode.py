@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,14 @@ from callboard_nlp.engines.interface import (
     Floats,
     Pooling,
 )
-from callboard_nlp.models import Models
+from callboard_nlp.handlers import word2vec
+from callboard_nlp.models import Models, OpenModel
 from callboard_shared.errors import JobError
 from callboard_shared.jobs.nlp import ClassifyInput, EmbedInput, SimilarityInput
 from callboard_shared.worker import Job
 
 Outputs = Sequence[dict[str, Any] | JobError]
+Compare = Callable[[Job[SimilarityInput], Any, str], dict[str, Any]]
 
 
 class EncodeHandlers:
@@ -40,7 +42,9 @@ class EncodeHandlers:
         return [_embeddings(job, part, model.name) for job, part in zip(jobs, parts, strict=True)]
 
     def similarity(self, jobs: Sequence[Job[SimilarityInput]]) -> Outputs:
-        model = self._models.get(jobs, jobs[0].input.model, "embed")
+        model = self._models.get(jobs, jobs[0].input.model, "embed", "word2vec")
+        if model.task == "word2vec":
+            return [_alone(word2vec.compare, job, model) for job in jobs]
         texts = [_compared_texts(job.input) for job in jobs]
         pooling: list[Pooling] = ["mean"] * sum(map(len, texts))
         parts = _encode(model.engine, jobs, texts, pooling)
@@ -55,6 +59,14 @@ class EncodeHandlers:
                     classifier.labels, model.name)
             for job, (a, b) in zip(jobs, _spans([job.input.texts for job in jobs]), strict=True)
         ]  # fmt: skip
+
+
+def _alone(compare: Compare, job: Job[SimilarityInput], model: OpenModel) -> dict[str, Any] | JobError:
+    """A word that one job's texts lack is not the others' fault."""
+    try:
+        return compare(job, model.engine, model.name)
+    except JobError as error:
+        return error
 
 
 def _encode(

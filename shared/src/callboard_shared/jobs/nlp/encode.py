@@ -138,7 +138,7 @@ SIMILARITY = JobType(
         "candidates": ["Refunds are paid within a week.", "Our office is in Busan."],
     },
     batch=Batch(max_jobs=64, by=("model",), weigh=_compared, max_weight=_BATCH_TOKENS),
-    models={"model": ("embed",)},
+    models={"model": ("embed", "word2vec")},
 )
 
 CLASSIFY = JobType(

@@ -1,0 +1,102 @@
+"""The default models that no package ships: made here once, by the set-up and by ``make models``.
+
+    python -m callboard_nlp.default_models
+
+Each lies in a folder of its own below CALLBOARD_DEFAULT_MODELS_DIR with a model_card.json that says from what it was
+made and how good it is. What is there already is left alone, unless its recipe has changed since.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from callboard_shared.settings import ModelSettings, cpu_count
+
+
+@dataclass(frozen=True, slots=True)
+class Default:
+    """``recipe`` is raised when ``make`` makes something else; ``make(folder, threads)`` gives the card."""
+
+    name: str
+    recipe: int
+    make: Callable[[Path, int], dict[str, Any]]
+
+
+def lee_news(folder: Path, threads: int) -> dict[str, Any]:
+    """Word vectors of 300 news documents that gensim brings for its own tests."""
+    from gensim.test.utils import datapath
+
+    from callboard_nlp.engines.word2vec import Recipe, from_file, train
+
+    recipe = Recipe("words", 100, 5, 3, 1, 5, 1e-3, 0.025, 30, seed=1, threads=1)
+    with open(datapath("lee_background.cor"), "rb") as corpus:
+        trained = train(from_file(corpus, recipe), recipe, folder, lambda: None, lambda epoch, loss: None)
+    return {
+        "license": "LGPL-2.1-only",
+        "metrics": {"vocabulary_size": trained.vocabulary_size, "tokens": trained.tokens},
+        "details": {
+            "data": "gensim's lee_background.cor: 300 documents of the Australian Broadcasting Corporation"
+        },
+    }
+
+
+DEFAULTS = (Default("lee-news", 1, lee_news),)
+
+
+def is_made(root: Path, default: Default) -> bool:
+    try:
+        card = json.loads((root / default.name / "model_card.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(card, dict) and card.get("recipe") == default.recipe
+
+
+def make(root: Path, default: Default, threads: int) -> dict[str, Any]:
+    """Make a model, whole or not at all. Returns its card."""
+    unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=root))
+    try:
+        began = time.monotonic()
+        card = {**default.make(unfinished, threads), "recipe": default.recipe}
+        card["details"] = {**card.get("details", {}), "made_in_s": round(time.monotonic() - began, 1)}
+        (unfinished / "model_card.json").write_text(json.dumps(card, indent=1))
+        unfinished.chmod(0o755)
+        shutil.rmtree(root / default.name, ignore_errors=True)
+        os.replace(unfinished, root / default.name)
+        return card
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def main() -> int:
+    """Make what is missing. Returns the exit code."""
+    root = ModelSettings().default_models_path
+    root.mkdir(parents=True, exist_ok=True)
+    failed = 0
+    with (root / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two set-ups at once make them once
+        for default in DEFAULTS:
+            if is_made(root, default):
+                continue
+            try:
+                card = make(root, default, cpu_count())
+            except Exception as error:
+                print(f"{default.name}: not made ({type(error).__name__}: {error})", file=sys.stderr)
+                failed += 1
+            else:
+                figures = ", ".join(f"{name} {value:,.4g}" for name, value in card["metrics"].items())
+                print(f"{default.name}: made in {card['details']['made_in_s']} s ({figures})")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

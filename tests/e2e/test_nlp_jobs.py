@@ -1,0 +1,144 @@
+"""Models of one's own over HTTP, on the embedded default: trained, asked, removed; and what is refused."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from callboard_embedded.stack import Stack
+
+pytestmark = pytest.mark.models
+
+
+@pytest.fixture
+def http(stack: Stack) -> Iterator[httpx.Client]:
+    headers = {"Authorization": f"Bearer {stack.key}"}
+    with httpx.Client(base_url=stack.url, headers=headers, timeout=90) as client:
+        yield client
+
+
+def submit(http: httpx.Client, job_type: str, value: dict[str, Any], **options: Any) -> str:
+    answer = http.post("/v1/jobs", json={"type": job_type, "input": value, **options})
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["id"])
+
+
+def ended(http: httpx.Client, job_id: str, seconds: float = 150) -> dict[str, Any]:
+    deadline = time.monotonic() + seconds
+    while True:
+        job: dict[str, Any] = http.get(f"/v1/jobs/{job_id}", params={"wait": 30}).json()
+        if job["finished_at"]:
+            return job
+        assert time.monotonic() < deadline, job
+
+
+def run(http: httpx.Client, job_type: str, value: dict[str, Any]) -> Any:
+    job = ended(http, submit(http, job_type, value))
+    assert job["status"] == "succeeded", job["error"]
+    return job["output"]
+
+
+def error(http: httpx.Client, job_type: str, value: dict[str, Any]) -> dict[str, Any]:
+    job = ended(http, submit(http, job_type, value))
+    assert job["status"] == "failed", job
+    assert job["error"]["retryable"] is False
+    assert job["attempt"] == 1
+    failed: dict[str, Any] = job["error"]
+    return failed
+
+
+def upload(http: httpx.Client, name: str, content: bytes) -> dict[str, str]:
+    answer = http.post("/v1/files", files={"file": (name, content)})
+    assert answer.status_code == 201, answer.text
+    return {"file_id": answer.json()["id"]}
+
+
+def content(http: httpx.Client, file: dict[str, Any]) -> bytes:
+    answer = http.get(file["url"])
+    assert answer.status_code == 200
+    assert len(answer.content) == file["bytes"]
+    return answer.content
+
+
+def test_a_job_may_name_the_model_that_the_job_before_it_will_make(http: httpx.Client) -> None:
+    text = "the king rules the land and the queen rules beside the king"
+    train = submit(
+        http, "nlp.word2vec.train", {"texts": [text] * 20, "min_count": 1, "seed": 1, "name": "coming"}
+    )
+    asked = submit(
+        http, "nlp.word2vec.query", {"model": "coming@1", "similarity": [["king", "queen"]]}, after=[train]
+    )
+    assert ended(http, train)["output"]["model"] == "coming@1"
+    job = ended(http, asked)
+    assert job["status"] == "succeeded", job["error"]
+    assert -1 <= job["output"]["similarity"][0] <= 1
+
+
+def test_word_vectors_are_trained_from_a_file_and_answer_every_question(http: httpx.Client) -> None:
+    lines = [
+        "the king rules the land",
+        "the queen rules the land",
+        "the farmer works the land",
+        "서울 은 한국 의 수도 이다",
+    ] * 60
+    file = upload(http, "corpus.txt", "\n".join(lines).encode())
+    output = run(
+        http,
+        "nlp.word2vec.train",
+        {"file": file, "vector_size": 16, "epochs": 10, "seed": 3, "name": "words"},
+    )
+    model = output["model"]
+    assert output["vocabulary_size"] == 13
+    assert content(http, output["file"]).split(b"\n", 1)[0] == b"13 16"
+    vectors = run(http, "nlp.word2vec.query", {"model": model, "vectors": ["king", "한국"]})["vectors"]
+    assert {word: len(vector) for word, vector in vectors.items()} == {"king": 16, "한국": 16}
+    near = run(
+        http, "nlp.word2vec.query", {"model": model, "most_similar": {"positive": ["king"], "topn": 2}}
+    )
+    assert len(near["most_similar"]) == 2
+    odd = run(http, "nlp.word2vec.query", {"model": model, "doesnt_match": ["king", "queen", "수도"]})
+    assert odd["doesnt_match"] in ("king", "queen", "수도")
+    compared = run(
+        http,
+        "nlp.similarity",
+        {"model": model, "pairs": [["the king", "the queen"], ["the king", "zebra king"]]},
+    )
+    assert len(compared["scores"]) == 2 and compared["unknown_words"] == ["zebra"]
+    unknown = error(http, "nlp.word2vec.query", {"model": model, "vectors": ["king", "zebra", "quokka"]})
+    assert unknown["code"] == "unknown-word"
+    assert "zebra" in unknown["detail"] and "quokka" in unknown["detail"]
+
+
+def test_the_default_word_vectors_answer_out_of_the_box(http: httpx.Client) -> None:
+    asked = {"most_similar": {"positive": ["government"], "topn": 3}}
+    assert len(run(http, "nlp.word2vec.query", asked)["most_similar"]) == 3
+    listed = {one["name"]: one for one in http.get("/v1/models").json()["data"]}["lee-news"]
+    assert listed["task"] == "word2vec" and listed["metrics"]["vocabulary_size"] > 1000
+
+
+@pytest.mark.parametrize(
+    ("corpus", "code"),
+    [
+        ("한글 글자\n".encode("euc-kr"), "not-utf8"),
+        (b"\x80\x04\x95\x00", "unsupported-format"),
+        (b"\n\n", "empty-corpus"),
+        (b"every word once", "no-vocabulary"),
+    ],
+)
+def test_a_corpus_that_cannot_be_used_ends_the_job_with_the_cure(
+    corpus: bytes, code: str, http: httpx.Client
+) -> None:
+    failed = error(http, "nlp.word2vec.train", {"file": upload(http, "corpus.txt", corpus)})
+    assert failed["code"] == code and len(failed["detail"]) > 40
+
+
+def test_a_file_that_is_not_there_is_refused_at_once(http: httpx.Client) -> None:
+    for file_id in ("file_01m82m2nhxf26b6wtnj62qx105", "nonsense"):
+        value = {"file": {"file_id": file_id}}
+        answer = http.post("/v1/jobs", json={"type": "nlp.word2vec.train", "input": value})
+        assert (answer.status_code, answer.json()["code"]) == (422, "unknown-file")
+        assert answer.json()["errors"][0]["field"] == "input.file.file_id"
