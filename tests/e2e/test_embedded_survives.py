@@ -24,7 +24,7 @@ from callboard_embedded.settings import stack_environment
 from callboard_embedded.stack import Stack, StackFailed
 
 LIGHT = {"CALLBOARD_WORKERS": "nlp=0"}
-MEMBERS = {"courier", "gateway", "guard", "llm", "valkey", "vision"}
+MEMBERS = {"courier", "gateway", "guard", "llm", "nlp-train", "valkey", "vision"}
 
 
 @pytest.fixture(scope="module")

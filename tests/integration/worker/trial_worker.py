@@ -50,7 +50,10 @@ app = worker.celery
 
 
 def note(name: str, value: Any) -> None:
-    notes.rpush(f"trial:{name}", str(value))
+    try:
+        notes.rpush(f"trial:{name}", str(value))
+    except redis.ConnectionError as error:  # some trials kill the Redis that has the notes as well
+        raise RetryableError("The notes cannot be written.", retry_after_s=0.1) from error
 
 
 def obey(job: Job[Order]) -> Answer:
