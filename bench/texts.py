@@ -32,6 +32,12 @@ _WHEN = (
     " at platform nine",
     " without saying why",
 )
+_VERDICTS = (
+    ("positive", "It was a joy from start to finish."),
+    ("negative", "I want my money back."),
+    ("positive", "We would come again at once."),
+    ("negative", "Never again, and I told them so."),
+)
 
 
 def short_texts(count: int) -> list[str]:
@@ -47,4 +53,16 @@ def short_texts(count: int) -> list[str]:
             mixed, pick = divmod(mixed, size)
             picks.append(pick)
         found.append(f"{_WHO[picks[0]]} {_DOES[picks[1]]} {_WHAT[picks[2]]}{_WHEN[picks[3]]}.")
+    return found
+
+
+def reviews(count: int) -> list[dict[str, str]]:
+    """``count`` rows {text, label} to fine-tune on, of 10 to 70 words, as reviews are: long and short ones mixed."""
+    sentences = short_texts(3_072)
+    found = []
+    for number in range(count):
+        length = 1 + number * 7 % 5
+        story = [sentences[(number * 13 + at) % len(sentences)] for at in range(length)]
+        label, verdict = _VERDICTS[number % len(_VERDICTS)]
+        found.append({"text": " ".join([*story, verdict]), "label": label})
     return found

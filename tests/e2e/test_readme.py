@@ -34,7 +34,7 @@ def folder(stack: Any, tmp_path: Path) -> Path:
 def run(folder: Path, command: list[str]) -> str:
     ours = {name: value for name, value in os.environ.items() if not name.startswith("CALLBOARD_")}
     done = subprocess.run(
-        command, cwd=folder, env=ours, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=folder, env=ours, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -89,3 +89,4 @@ def test_the_examples_of_the_nlp_page_run_one_after_the_other(folder: Path) -> N
     program = "\n".join(text for kind, text in blocks("docs/nlp.md") if kind == "python")
     said = run(folder, [sys.executable, "-c", program])
     assert "story@1 8 words" in said
+    assert "days@1 " in said and "['월요일, 금요일', '일요일, 화요일']" in said

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         Job,
         JobType,
         Key,
+        Model,
         Problem,
         Progress,
         Queue,
@@ -60,8 +61,8 @@ _HOMES = {
         "JobFailed", "NotFound", "RateLimited", "TooLarge", "Unauthorized", "Unavailable", "WaitTimeout",
     ),
     "_models": (
-        "Event", "FieldError", "File", "Job", "JobType", "Key", "Problem", "Progress", "Queue", "Readiness",
-        "Usage", "Worker",
+        "Event", "FieldError", "File", "Job", "JobType", "Key", "Model", "Problem", "Progress", "Queue",
+        "Readiness", "Usage", "Worker",
     ),
     "_retries": ("Retries",),
     "_sync": ("Callboard",),
@@ -71,8 +72,8 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "ApiError", "AsyncCallboard", "Callboard", "CallboardError", "ConfigError", "Conflict",
     "ConnectionFailed", "Event", "FieldError", "File", "Forbidden", "Invalid", "Job", "JobFailed", "JobType",
-    "Key", "NewJob", "NotFound", "Problem", "Progress", "Queue", "RateLimited", "Readiness", "Retries", "TooLarge",
-    "Unauthorized", "Unavailable", "Usage", "WaitTimeout", "Worker", "__version__",
+    "Key", "Model", "NewJob", "NotFound", "Problem", "Progress", "Queue", "RateLimited", "Readiness", "Retries",
+    "TooLarge", "Unauthorized", "Unavailable", "Usage", "WaitTimeout", "Worker", "__version__",
 ]  # fmt: skip
 
 

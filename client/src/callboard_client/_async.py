@@ -23,6 +23,7 @@ from callboard_client._models import (
     Job,
     JobType,
     Key,
+    Model,
     Page,
     Problem,
     Queue,
@@ -56,6 +57,7 @@ class AsyncCallboard:
         self._wire = AsyncWire(connection(url, key), timeout_s, retries or Retries(), transport)
         self.jobs = AsyncJobs(self._wire)
         self.files = AsyncFiles(self._wire)
+        self.models = AsyncModels(self._wire)
         self.keys = AsyncKeys(self._wire)
 
     @property
@@ -295,6 +297,25 @@ class AsyncFiles:
 
     async def delete(self, file: File | str) -> None:
         await self._wire.send(calls.delete_file(file))
+
+
+class AsyncModels:
+    """``callboard.models``"""
+
+    def __init__(self, wire: AsyncWire) -> None:
+        self._wire = wire
+
+    def list(self) -> AsyncIterator[Model]:
+        """What jobs may name: the installation's models, and those that this key's jobs have trained."""
+        return self._wire.walk(Pages(calls.list_models, None))
+
+    async def get(self, model: Model | str) -> Model:
+        """By its name or an alias; of what was trained here, a name without a version is the newest."""
+        return await self._wire.send(calls.get_model(model))
+
+    async def delete(self, model: Model | str) -> None:
+        """Removes a trained model (`name@version`) and its files; ``Conflict`` if it was not trained here."""
+        await self._wire.send(calls.delete_model(model))
 
 
 class AsyncKeys:

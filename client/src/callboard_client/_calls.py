@@ -11,7 +11,19 @@ from urllib.parse import quote
 
 import httpx
 
-from callboard_client._models import File, Job, JobType, Key, Page, Problem, Queue, Readiness, Usage, Worker
+from callboard_client._models import (
+    File,
+    Job,
+    JobType,
+    Key,
+    Model,
+    Page,
+    Problem,
+    Queue,
+    Readiness,
+    Usage,
+    Worker,
+)
 from callboard_client._wire import Call, Params, Request, Upload, dumps, nothing, reading
 
 When: TypeAlias = datetime | str
@@ -198,6 +210,25 @@ def list_files(limit: int, cursor: str | None) -> Call[Page[File]]:
 
 def delete_file(file: File | str) -> Call[None]:
     return Call(Request("DELETE", _path("files", id_of(file))), nothing)
+
+
+# Models
+
+
+def list_models(limit: int, cursor: str | None) -> Call[Page[Model]]:
+    return Call(Request("GET", "/v1/models", _params(limit=limit, cursor=cursor)), reading(Page[Model]))
+
+
+def get_model(model: Model | str) -> Call[Model]:
+    return Call(Request("GET", _path("models", _name_of(model))), reading(Model))
+
+
+def delete_model(model: Model | str) -> Call[None]:
+    return Call(Request("DELETE", _path("models", _name_of(model))), nothing)
+
+
+def _name_of(model: Model | str) -> str:
+    return model if isinstance(model, str) else model.name
 
 
 # What there is, and how it does

@@ -189,6 +189,27 @@ class Key(Answer):
     expires_at: datetime | None = None
 
 
+class Model(Answer):
+    """A model that jobs may name: of the installation, or trained here (`name@version`, with its metrics and files).
+
+    files: its parts (``path``, ``file_id``, ``bytes``, …); ``files.download`` fetches one by its ``file_id``.
+    """
+
+    name: str
+    kind: str = ""
+    task: str = ""
+    source: str = ""
+    path: str | None = None
+    bytes: int | None = None
+    license: str | None = None
+    metrics: dict[str, float] = Field(default_factory=dict)
+    loaded: bool = False
+    created_at: datetime | None = None
+    job_id: str | None = None
+    details: dict[str, Any] = Field(default_factory=dict)
+    files: list[dict[str, Any]] = Field(default_factory=list)
+
+
 class Readiness(Answer):
     """What ``/readyz`` says when the ledger answers."""
 

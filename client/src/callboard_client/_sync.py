@@ -23,6 +23,7 @@ from callboard_client._models import (
     Job,
     JobType,
     Key,
+    Model,
     Page,
     Problem,
     Queue,
@@ -56,6 +57,7 @@ class Callboard:
         self._wire = SyncWire(connection(url, key), timeout_s, retries or Retries(), transport)
         self.jobs = Jobs(self._wire)
         self.files = Files(self._wire)
+        self.models = Models(self._wire)
         self.keys = Keys(self._wire)
 
     @property
@@ -292,6 +294,25 @@ class Files:
 
     def delete(self, file: File | str) -> None:
         self._wire.send(calls.delete_file(file))
+
+
+class Models:
+    """``callboard.models``"""
+
+    def __init__(self, wire: SyncWire) -> None:
+        self._wire = wire
+
+    def list(self) -> Iterator[Model]:
+        """What jobs may name: the installation's models, and those that this key's jobs have trained."""
+        return self._wire.walk(Pages(calls.list_models, None))
+
+    def get(self, model: Model | str) -> Model:
+        """By its name or an alias; of what was trained here, a name without a version is the newest."""
+        return self._wire.send(calls.get_model(model))
+
+    def delete(self, model: Model | str) -> None:
+        """Removes a trained model (`name@version`) and its files; ``Conflict`` if it was not trained here."""
+        self._wire.send(calls.delete_model(model))
 
 
 class Keys:

@@ -23,7 +23,13 @@ TYPES = {
          "example": {"texts": ["it's"]}},
         {"name": "see", "queue": "vision", "summary": "Look.", "input_schema": {
             "properties": {"images": {"type": "array", "items": {"$ref": "#/$defs/FileRef"}}},
-            "$defs": {"FileRef": {"type": "object", "properties": {"file_id": {"type": "string"}}}}}},
+            "$defs": {"FileRef": {"type": "object", "properties": {"file_id": {"type": "string"}, "url": {}}}}}},
+        {"name": "learn", "queue": "nlp-train", "summary": "Learn.", "input_schema": {
+            "properties": {
+                "dataset": {"oneOf": [{"type": "array"}, {"$ref": "#/$defs/Upload"}]},
+                "eval_dataset": {"anyOf": [{"$ref": "#/$defs/Upload"}, {"type": "null"}]}},
+            "required": ["dataset"],
+            "$defs": {"Upload": {"type": "object", "properties": {"file_id": {"type": "string"}}}}}},
     ],
     "next_cursor": None,
 }  # fmt: skip
@@ -97,7 +103,7 @@ def test_a_job_that_fails_ends_with_code_1_and_its_reason(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nlp.embd", "--text", "a"], "Did you mean nlp.embed? There are: nlp.embed, see."),
+        (["nlp.embd", "--text", "a"], "Did you mean nlp.embed? There are: nlp.embed, see, learn."),
         (["nlp.embed", "--txts", "a"], "Did you mean --texts? It takes: --texts, --normalize, --pooling."),
         (["nlp.embed", "a"], "'a' stands alone"),
         (["nlp.embed"], "needs --texts"),
@@ -136,6 +142,25 @@ def test_local_files_are_uploaded_and_urls_and_ids_passed_on(
     assert submitted(gateway)["input"]["images"] == [
         {"file_id": "file_7"}, {"url": "https://example.org/b.jpg"}, {"file_id": "file_3"}, {"file_id": "file_7"},
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "given",
+    [("--dataset", "reviews.csv"), ("--file", "reviews.csv"), ("--file", "dataset=reviews.csv")],
+)
+def test_a_data_set_is_uploaded_from_its_path(
+    gateway: Any, make: Any, callboard_command: Command, tmp_path: Path, given: tuple[str, str]
+) -> None:
+    ends(gateway, make, "succeeded", output=None)
+    gateway.on("POST", "/v1/files", make.answer(201, {"id": "file_7"}))
+    (tmp_path / "reviews.csv").write_bytes(b"text,label")
+    assert callboard_command("run", "learn", *given, "--eval-dataset", "file_2") == 0
+    assert submitted(gateway)["input"] == {
+        "dataset": {"file_id": "file_7"},
+        "eval_dataset": {"file_id": "file_2"},
+    }
+    (upload,) = (seen for seen in gateway.seen if seen.path == "/v1/files")
+    assert b'filename="reviews.csv"' in upload.body and b"text,label" in upload.body
 
 
 def test_detach_prints_the_id_and_does_not_wait(
@@ -220,3 +245,43 @@ def test_doctor_tells_an_absent_gateway_from_a_bad_key_and_an_absent_ledger(
     gateway.on("GET", "/v1/job-types", make.answer(401, make.problem(401, "unauthorized", "no")))
     assert callboard_command("doctor") == 1
     assert "✗ key  no" in capsys.readouterr().out
+
+
+MODELS = {
+    "data": [
+        {"name": "mini", "task": "embed", "source": "offline-pack", "bytes": 91_000_000, "loaded": True},
+        {"name": "reviews@1", "task": "classify", "source": "trained", "bytes": 1500, "metrics": {"accuracy": 0.9},
+         "files": [{"path": "model.safetensors", "file_id": "file_1", "bytes": 1500}]},
+    ],
+    "next_cursor": None,
+}  # fmt: skip
+
+
+def test_models_are_listed_and_shown_with_their_files(
+    gateway: Any, make: Any, callboard_command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway.on("GET", "/v1/models", make.answer(200, MODELS))
+    gateway.on("GET", "/v1/models/reviews%401", make.answer(200, MODELS["data"][1]))
+    assert callboard_command("models", "list") == 0
+    out = capsys.readouterr().out
+    assert "mini" in out and "91.0 MB" in out and "reviews@1  classify  trained" in out and "1.5 kB" in out
+    assert callboard_command("models", "list", "--task", "classify", "--json") == 0
+    assert [one["name"] for one in json.loads(capsys.readouterr().out)] == ["reviews@1"]
+    assert callboard_command("models", "show", "reviews@1") == 0
+    out = capsys.readouterr().out
+    assert '{"accuracy": 0.9}' in out and "model.safetensors  1.5 kB  file_1" in out
+    assert callboard_command("models", "show", "reviews@1", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["files"][0]["file_id"] == "file_1"
+
+
+def test_a_model_is_deleted_and_one_that_was_not_trained_here_is_not(
+    gateway: Any, make: Any, callboard_command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway.on("DELETE", "/v1/models/reviews%401", make.answer(204))
+    gateway.on(
+        "DELETE", "/v1/models/mini", make.answer(409, make.problem(409, "not-deletable", "it belongs to all"))
+    )
+    assert callboard_command("models", "delete", "reviews@1") == 0
+    assert capsys.readouterr().out == "reviews@1 deleted\n"
+    assert callboard_command("models", "delete", "mini") == 1
+    assert capsys.readouterr().err == "it belongs to all [not-deletable]\n"

@@ -17,8 +17,17 @@ SCHEMA: dict[str, Any] = {
         "classes": {"type": "array", "items": {"type": "integer"}},
         "dataset": {"anyOf": [{"$ref": "#/$defs/FileRef"}, {"type": "array"}]},
         "annotate": {"type": "boolean"},
+        "rows": {
+            "anyOf": [
+                {"oneOf": [{"type": "array", "items": {"type": "object"}}, {"$ref": "#/$defs/Upload"}]},
+                {"type": "null"},
+            ]
+        },
     },
-    "$defs": {"FileRef": {"type": "object", "properties": {"file_id": {}, "url": {}, "base64": {}}}},
+    "$defs": {
+        "Upload": {"type": "object", "properties": {"file_id": {}, "base64": {}, "hub": {}}},
+        "FileRef": {"type": "object", "properties": {"file_id": {}, "url": {}, "base64": {}}},
+    },
 }
 
 
@@ -38,6 +47,11 @@ SCHEMA: dict[str, Any] = {
         (["--classes", "[1, 2]"], {"classes": [1, 2]}),
         (["--dataset", "train.csv"], {"dataset": Local("train.csv")}),
         (["--dataset", "https://example.org/x"], {"dataset": {"url": "https://example.org/x"}}),
+        (["--rows", "train.csv"], {"rows": Local("train.csv")}),
+        (["--rows", "file_7"], {"rows": {"file_id": "file_7"}}),
+        (["--rows", '{"hub": "imdb"}'], {"rows": {"hub": "imdb"}}),
+        (["--rows", '[{"text": "a", "label": 1}]'], {"rows": [{"text": "a", "label": 1}]}),
+        (["--rows", "[draft].csv"], {"rows": Local("[draft].csv")}),
         (["--annotate"], {"annotate": True}),
         (["--no-annotate"], {"annotate": False}),
         (["--annotate=false"], {"annotate": False}),
@@ -52,3 +66,10 @@ def test_a_number_that_is_none_is_refused() -> None:
         parse(["--sleep-ms", "soon"], fields_of(SCHEMA), "a.type")
     with pytest.raises(Misuse):
         parse(["--temperature", "NaN"], fields_of(SCHEMA), "a.type")
+
+
+def test_a_url_is_refused_where_a_file_cannot_be_given_by_one() -> None:
+    with pytest.raises(Misuse, match="--rows takes no URL"):
+        parse(["--rows", "https://example.org/x.csv"], fields_of(SCHEMA), "a.type")
+    shown = {one.name: one.placeholder for one in fields_of(SCHEMA)}
+    assert (shown["rows"], shown["dataset"]) == ("FILE", "FILE|URL")

@@ -8,17 +8,17 @@ import sys
 
 import callboard_client
 from callboard_client import AsyncCallboard, Callboard
-from callboard_client._async import AsyncFiles, AsyncJobs, AsyncKeys
-from callboard_client._sync import Files, Jobs, Keys
+from callboard_client._async import AsyncFiles, AsyncJobs, AsyncKeys, AsyncModels
+from callboard_client._sync import Files, Jobs, Keys, Models
 
 PUBLIC = {
     "ApiError", "AsyncCallboard", "Callboard", "CallboardError", "ConfigError", "Conflict", "ConnectionFailed",
-    "Event", "FieldError", "File", "Forbidden", "Invalid", "Job", "JobFailed", "JobType", "Key", "NewJob",
-    "NotFound", "Problem", "Progress", "Queue", "RateLimited", "Readiness", "Retries", "TooLarge", "Unauthorized",
+    "Event", "FieldError", "File", "Forbidden", "Invalid", "Job", "JobFailed", "JobType", "Key", "Model",
+    "NewJob", "NotFound", "Problem", "Progress", "Queue", "RateLimited", "Readiness", "Retries", "TooLarge", "Unauthorized",
     "Unavailable", "Usage", "WaitTimeout", "Worker", "__version__",
 }  # fmt: skip
 METHODS = {
-    "close", "files", "job_type", "job_types", "jobs", "key_source", "keys", "pause_queue", "queues", "ready",
+    "close", "files", "job_type", "job_types", "jobs", "key_source", "keys", "models", "pause_queue", "queues", "ready",
     "resume_queue", "run", "submit", "submit_batch", "url", "usage", "workers",
 }  # fmt: skip
 
@@ -40,6 +40,7 @@ def test_the_async_client_has_the_same_face() -> None:
         (Callboard, AsyncCallboard),
         (Jobs, AsyncJobs),
         (Files, AsyncFiles),
+        (Models, AsyncModels),
         (Keys, AsyncKeys),
     ):
         ours = {name: member for name, member in vars(blocking).items() if not name.startswith("_")}

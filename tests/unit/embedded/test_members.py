@@ -60,7 +60,8 @@ def test_the_stack_decides_where_its_members_find_each_other(
 
 
 def test_hubs_are_closed_only_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    for name in ("HF_HUB_OFFLINE", "CALLBOARD_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
     assert "HF_HUB_OFFLINE" not in member_environment(EmbeddedSettings(home=tmp_path), URL, "k")
     assert (
         member_environment(EmbeddedSettings(home=tmp_path, offline=True), URL, "k")["HF_HUB_OFFLINE"] == "1"

@@ -7,9 +7,10 @@ from typing import Any
 import orjson
 import pytest
 
+from callboard_gateway import submission
 from callboard_gateway.submission import Reader
 from callboard_shared.errors import Invalid, Malformed
-from callboard_shared.jobs import CATALOGUE
+from callboard_shared.jobs import CATALOGUE, EVALUATE, FINETUNE, UNION_TAGS, Catalogue
 from callboard_shared.ledger import NewJob
 from callboard_shared.ledger.records import Named
 
@@ -138,6 +139,37 @@ def test_a_text_of_a_megabyte_is_too_long() -> None:
 
 def test_a_rule_over_several_fields_is_told_of_the_input() -> None:
     assert faults({"type": "nlp.similarity", "input": {"query": "a"}}) == {"input": "value_error"}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "fields"),
+    [
+        ([{"text": "a", "label": "x"}, {"text": "a"}], {"dataset.1.label"}),
+        ([{"text": "a", "label": "x" * 201}, {"text": 1, "label": None}],
+         {"dataset.0.label", "dataset.1.text", "dataset.1.label"}),
+        ([{"text": "a", "label": 1, "split": "train"}], {"dataset.0.split"}),
+        ([{"text": "a", "label": 1}, 3], {"dataset.1"}),
+        ([], {"dataset"}),
+        ({"hub": 3}, {"dataset.hub"}),
+        ({"hub": "imdb", "wat": 1}, {"dataset.wat"}),
+        ({"hub": "imdb", "file_id": "file_1"}, {"dataset"}),
+        ({}, {"dataset"}),
+        ("imdb", {"dataset"}),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    ("job_type", "name"), [(FINETUNE, "dataset"), (FINETUNE, "eval_dataset"), (EVALUATE, "dataset")]
+)
+def test_a_fault_within_a_list_or_an_object_is_named_by_its_path_in_the_document(
+    monkeypatch: pytest.MonkeyPatch, job_type: Any, name: str, dataset: Any, fields: set[str]
+) -> None:
+    monkeypatch.setattr(submission, "CATALOGUE", Catalogue(job_type))
+    given = {"dataset": [{"text": "a", "label": 1}], name: dataset}
+    with pytest.raises(Invalid) as caught:
+        read({"type": job_type.name, "input": given})
+    found = {fault["field"] for fault in caught.value.errors or ()}
+    assert found == {f"input.{field.replace('dataset', name, 1)}" for field in fields}
+    assert not any(tag in str(caught.value.problem()) for tag in UNION_TAGS)
 
 
 def test_deep_nesting_is_malformed() -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+import jsonschema_rs
 import pytest
 from pydantic import ValidationError
 
@@ -56,10 +57,28 @@ def refused(job_type: JobType[Any, Any], **fields: Any) -> bool:
 
 def test_the_catalogue_holds_the_types_in_order_of_declaration() -> None:
     assert CATALOGUE.names == [
-        "nlp.embed", "nlp.similarity", "nlp.word2vec.train", "nlp.word2vec.query", "system.echo"
+        "nlp.embed", "nlp.similarity", "nlp.classify", "nlp.finetune", "nlp.evaluate", "nlp.word2vec.train",
+        "nlp.word2vec.query", "system.echo",
     ]  # fmt: skip
     assert CATALOGUE.get("nlp.embed") is EMBED and CATALOGUE.get("nlp.embedd") is None
     assert "nlp.embed" in CATALOGUE and "nlp.embedd" not in CATALOGUE
+
+
+TYPES = {
+    one.name: one
+    for one in (*CATALOGUE, CLASSIFY, FINETUNE, EVALUATE, TRANSFORMER_TRAIN, TRANSFORMER_GENERATE)
+}
+"""Those that can be submitted, and those that are declared."""
+
+
+@pytest.mark.parametrize("job_type", TYPES.values(), ids=TYPES)
+def test_schemas_are_valid_and_the_example_is_as_the_input_schema_says(job_type: JobType[Any, Any]) -> None:
+    about = job_type.describe()
+    for schema in (about["input_schema"], about["output_schema"]):
+        jsonschema_rs.meta.validate(schema)
+    judge = jsonschema_rs.Draft202012Validator(about["input_schema"])
+    assert [error.message for error in judge.iter_errors(about["example"])] == []
+    assert not judge.is_valid({**about["example"], "no-such-field": 1})
 
 
 @pytest.mark.parametrize("job_type", list(CATALOGUE), ids=lambda job_type: job_type.name)
@@ -207,6 +226,19 @@ def test_inputs_of_models_and_training_are_judged(
     job_type: JobType[Any, Any], value: dict[str, Any], accepted: bool
 ) -> None:
     assert refused(job_type, **value) is not accepted
+
+
+@pytest.mark.parametrize(
+    ("label", "kept"),
+    [("good", "good"), (1, "1"), (-1, "-1"), (1.0, "1"), ("", ""), ("x" * 200, "x" * 200), ("x" * 201, None),
+     (1.5, None), (True, None), (None, None), (["good"], None)],
+)  # fmt: skip
+def test_a_label_is_a_text_or_an_integer_to_the_schema_and_to_us_alike(label: Any, kept: str | None) -> None:
+    value = {"dataset": [{"text": "a", "label": label}]}
+    judge = jsonschema_rs.Draft202012Validator(FINETUNE.describe()["input_schema"])
+    assert (judge.is_valid(value), refused(FINETUNE, **value)) == (kept is not None, kept is None)
+    if kept is not None:
+        assert FINETUNE.input.model_validate_json(json.dumps(value)).dataset[0].label == kept
 
 
 def test_the_defaults_of_fine_tuning_are_the_usual_recipe() -> None:

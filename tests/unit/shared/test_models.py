@@ -134,6 +134,17 @@ def test_a_hub_model_may_be_an_encoder_or_a_classifier(tmp_path: Path) -> None:
     assert "org/hub" not in here.refs("word2vec")
 
 
+def test_an_alias_is_the_packs_unless_only_the_hub_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alias = f"sentence-transformers/{PACK}"
+    assert shelf(tmp_path, alias).resolve(alias, "embed").source == "offline-pack"
+    monkeypatch.setattr("callboard_shared.models.shelf._PACKS", ())
+    assert shelf(tmp_path, alias).resolve(alias, "embed").source == "hub"
+    with pytest.raises(Invalid, match="There is no model"):
+        shelf(tmp_path).resolve(alias, "embed")
+
+
 def test_the_list_says_what_the_contract_promises(tmp_path: Path) -> None:
     put_model(tmp_path, "my-encoder")
     infos = {

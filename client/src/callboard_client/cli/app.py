@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from callboard_client.cli import board, doctor, jobs, keys, run
+from callboard_client.cli import board, doctor, jobs, keys, models, run
 from callboard_client.cli.session import Session, reporting_errors
 
 app = typer.Typer(
@@ -52,6 +52,7 @@ run.register(app)
 board.register(app)
 doctor.register(app)
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
 
 

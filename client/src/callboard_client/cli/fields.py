@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,7 @@ class Field:
     name: str
     kind: str
     items: str
+    urls: bool  # whether its files may be given by URL
     required: bool
     default: Any
     choices: tuple[str, ...]
@@ -51,7 +53,9 @@ class Field:
         if self.choices:
             return "|".join(self.choices)
         kind = self.items if self.kind == "array" else self.kind
-        shown = {"string": "TEXT", "file": "FILE|URL", "boolean": ""}.get(kind, kind.upper())
+        shown = {"string": "TEXT", "file": "FILE|URL" if self.urls else "FILE", "boolean": ""}.get(
+            kind, kind.upper()
+        )
         return f"{shown} …" if self.kind == "array" else shown
 
 
@@ -79,6 +83,7 @@ def _field(name: str, part: Schema, root: Schema, required: bool) -> Field:
         name=name,
         kind=_kind(inner),
         items=_kind(items),
+        urls=any("url" in one.get("properties", {}) for one in (inner, items)),
         required=required,
         default=part.get("default"),
         choices=tuple(str(choice) for choice in inner.get("enum", ())),
@@ -169,7 +174,7 @@ def _value(one: Field, kind: str, text: str) -> Any:
     if kind == "string":
         return text
     if kind == "file":
-        return file_value(text)
+        return file_value(one, text)
     try:
         return json.loads(text, parse_constant=_no_constant)
     except ValueError:
@@ -182,12 +187,18 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def file_value(text: str) -> Any:
-    """A URL, the id of a stored file, or else the path of a local one."""
-    if text.startswith(("https://", "http://")):
-        return {"url": text}
+def file_value(one: Field, text: str) -> Any:
+    """The id of a stored file, a URL, what else the field takes as JSON (an object, a list), or else the path of a
+    local file."""
     if text.startswith("file_"):
         return {"file_id": text}
+    if text.startswith(("https://", "http://")):
+        if not one.urls:
+            raise Misuse(f"{one.options[0]} takes no URL: download the file and give its path.")
+        return {"url": text}
+    if text.lstrip().startswith(("{", "[")):
+        with suppress(ValueError):
+            return json.loads(text, parse_constant=_no_constant)
     return Local(text)
 
 

@@ -138,6 +138,16 @@ def took(job: Job) -> str | None:
     return None if run_ms is None else _ms(run_ms)
 
 
+def size(count: int | None) -> str | None:
+    """``87.3 MB``, by powers of 1,000."""
+    if count is None:
+        return None
+    for unit, of in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= of:
+            return f"{count / of:.1f} {unit}"
+    return f"{count} B"
+
+
 def ago(moment: datetime | None, now: datetime | None = None) -> str:
     """``12 s ago``, ``3 h ago``"""
     if moment is None:
@@ -153,7 +163,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
     """A plain table; ids are never folded, so that they can be copied."""
     made = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
-        made.add_column(column, no_wrap=column in ("id", "type", "queue", "option"), overflow="fold")
+        made.add_column(column, no_wrap=column in ("id", "type", "queue", "model", "option"), overflow="fold")
     for row in rows:
         made.add_row(*(escape("–" if cell is None else str(cell)) for cell in row))
     return made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from callboard_client.cli.session import FAILED, INTERRUPTED, MISUSED, Session, 
 
 if TYPE_CHECKING:
     from callboard_client import Callboard, Job, JobType
+    from callboard_client.cli.fields import Field
 
 
 def register(app: typer.Typer) -> None:
@@ -110,10 +112,7 @@ def build_input(
         for text in files:
             name, equals, path = text.partition("=")
             if not equals:
-                places = [one.name for one in fields if "file" in (one.kind, one.items)]
-                if len(places) != 1:
-                    raise Misuse(f"Say which field takes the file: --file FIELD={text}.")
-                name, path = places[0], text
+                name, path = _place_of_files(fields, text), text
             takes_many = any(one.name == name and one.kind == "array" for one in fields)
             given[name] = [*given.get(name, []), Local(path)] if takes_many else Local(path)
     except Misuse as error:
@@ -123,6 +122,18 @@ def build_input(
         hint = f"see `callboard run {job_type.name} --help`"
         fail(f"{job_type.name} needs {' and '.join(missing)} ({hint}).", MISUSED)
     return given
+
+
+def _place_of_files(fields: Sequence[Field], path: str) -> str:
+    """The one field that takes a file; of several, the one that is required."""
+    from callboard_client.cli.fields import Misuse
+
+    places = [one for one in fields if "file" in (one.kind, one.items)]
+    if len(places) != 1:
+        places = [one for one in places if one.required]
+    if len(places) != 1:
+        raise Misuse(f"Say which field takes the file: --file FIELD={path}.")
+    return places[0].name
 
 
 def _whole_input(whole: str | None) -> dict[str, Any]:

@@ -3,8 +3,9 @@ are looked up in the ledger before the job is submitted, all of a batch in one r
 
 from __future__ import annotations
 
+import asyncio
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,8 @@ from callboard_shared.ledger import AsyncLedger, Call, NewJob, filing, modelling
 from callboard_shared.ledger.records import Named
 from callboard_shared.models import TrainedModel
 
+_MOST_LISTED = 50
+
 
 class References:
     def __init__(self, ledger: AsyncLedger, models: KnownModels) -> None:
@@ -23,55 +26,81 @@ class References:
 
     async def check(self, jobs: Sequence[NewJob]) -> list[NewJob | CallboardError]:
         """Per job the one to submit, or what it names in vain. Raises LedgerError."""
-        calls = {
-            key: call for job in jobs for named in job.names for key, call in _look_ups(job.owner, named)
-        }
-        answers = (
-            dict(zip(calls, await self._ledger.run_many(list(calls.values())), strict=True)) if calls else {}
-        )
-        for answer in answers.values():
+        found = await self._answers(dict(_look_up(job.owner, named) for job in jobs for named in job.names))
+        if self._in_vain(jobs, found):
+            await self._models.look_for_missing()
+        in_vain = self._in_vain(jobs, found)
+        owners = dict.fromkeys(job.owner for job, _ in in_vain)
+        own = await self._answers({owner: modelling.list_models(owner) for owner in owners})
+        refused: dict[str, CallboardError] = {}
+        for job, named in in_vain:
+            model = found[job.owner, named.kind, named.value]
+            refused[job.id] = (
+                _wrong_task(named, model) if model else self._unknown_model(job, named, own[job.owner])
+            )
+            await asyncio.sleep(0)  # guessing what was meant takes its time: let other requests through
+        return [refused.get(job.id) or _checked(job, found) for job in jobs]
+
+    async def _answers(self, calls: Mapping[Any, Call[Any]]) -> dict[Any, Any]:
+        """All of them in one round trip, by their keys."""
+        answers = await self._ledger.run_many(list(calls.values())) if calls else []
+        for answer in answers:
             if isinstance(answer, LedgerError):
                 raise answer
-        return [await self._checked(job, answers) if job.names else job for job in jobs]
+        return dict(zip(calls, answers, strict=True))
 
-    async def _checked(self, job: NewJob, answers: dict[Any, Any]) -> NewJob | CallboardError:
-        own = False
-        for named in job.names:
-            found = answers[job.owner, named.kind, named.value]
-            if named.kind == "file":
-                if not isinstance(found, FileRecord) or found.owner != job.owner:
-                    return _unknown_file(named)
-            elif isinstance(found, TrainedModel):
-                if found.task not in named.tasks:
-                    return _wrong_task(named, found)
-                own = True
-            elif job.after:
-                own = True  # the job that it waits for may be training it; its worker judges
-            else:
-                trained = await self._ledger.run(modelling.list_models(job.owner))
-                mine = [model.full_name for model in trained if model.task in named.tasks]
-                return self._unknown_model(job, named, mine)
-        # Two keys may have models of one name: their jobs must not share a batch.
-        return replace(job, batch_key=f"{job.batch_key}|{job.owner}") if own else job
+    def _in_vain(self, jobs: Sequence[NewJob], found: Mapping[Any, Any]) -> list[tuple[NewJob, Named]]:
+        """Models that neither their owner nor everybody has for what they are named for."""
+        return [
+            (job, named)
+            for job in jobs
+            for named in job.names
+            if named.kind == "model"
+            and not _is_own(job, named, found)
+            and not self._models.has(job.queue, named.tasks, named.value)
+        ]
 
-    def _unknown_model(self, job: NewJob, named: Named, mine: Iterable[str]) -> Invalid:
+    def _unknown_model(self, job: NewJob, named: Named, own: Sequence[TrainedModel]) -> Invalid:
         refused = self._models.refusal(named)
         if refused is not None:
             return refused
+        mine = (model.full_name for model in own if model.task in named.tasks)
         known = sorted({*self._models.names(job.queue, named.tasks), *mine})
         close = difflib.get_close_matches(named.value, known, n=1)
         guess = f"Did you mean '{close[0]}'? " if close else ""
-        listed = ", ".join(known[:50]) or "none"
+        listed = ", ".join(known[:_MOST_LISTED]) or "none"
         detail = f"There is no model '{named.value[:100]}' for {job.type}. {guess}There are: {listed}."
-        fault = {"field": named.field, "message": detail, "code": "unknown-model", "allowed": known}
+        fault = {
+            "field": named.field, "message": detail, "code": "unknown-model", "allowed": known[:_MOST_LISTED],
+        }  # fmt: skip
         return Invalid(detail, code="unknown-model", errors=[fault])
 
 
-def _look_ups(owner: str, named: Named) -> Iterable[tuple[Any, Call[Any]]]:
+def _is_own(job: NewJob, named: Named, found: Mapping[Any, Any]) -> bool:
+    """Whether it is the owner's model, or may be by the time that the job starts."""
+    model: TrainedModel | None = found[job.owner, named.kind, named.value]
+    if model is None:
+        return bool(job.after)  # the job that it waits for may be training it; its worker judges
+    return model.task in named.tasks
+
+
+def _checked(job: NewJob, found: Mapping[Any, Any]) -> NewJob | CallboardError:
+    """``job``, the models that it names being there."""
+    for named in job.names:
+        if named.kind == "file":
+            file: FileRecord | None = found[job.owner, named.kind, named.value]
+            if file is None or file.owner != job.owner:
+                return _unknown_file(named)
+    if any(named.kind == "model" and _is_own(job, named, found) for named in job.names):
+        # Two keys may have models of one name: their jobs must not share a batch.
+        return replace(job, batch_key=f"{job.batch_key}|{job.owner}")
+    return job
+
+
+def _look_up(owner: str, named: Named) -> tuple[tuple[str, str, str], Call[Any]]:
     if named.kind == "file":
-        yield (owner, "file", named.value), filing.get_file(named.value)
-    else:
-        yield (owner, "model", named.value), modelling.find_model(owner, named.value)
+        return (owner, "file", named.value), filing.get_file(named.value)
+    return (owner, "model", named.value), modelling.find_model(owner, named.value)
 
 
 def _unknown_file(named: Named) -> Invalid:

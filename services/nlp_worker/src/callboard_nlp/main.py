@@ -10,12 +10,23 @@ import structlog
 from callboard_nlp.engines import Classifier, Encoder, open_classifier, open_encoder
 from callboard_nlp.engines.word_vectors import open_word_vectors
 from callboard_nlp.handlers.encode import EncodeHandlers
+from callboard_nlp.handlers.evaluate import EvaluateHandlers
+from callboard_nlp.handlers.finetune import FinetuneHandlers
 from callboard_nlp.handlers.word2vec import Word2VecHandlers
 from callboard_nlp.models import Models
 from callboard_nlp.settings import NlpSettings
 from callboard_shared.errors import CallboardError
 from callboard_shared.files import Files, local_store
-from callboard_shared.jobs import CATALOGUE, EMBED, SIMILARITY, WORD2VEC_QUERY, WORD2VEC_TRAIN
+from callboard_shared.jobs import (
+    CATALOGUE,
+    CLASSIFY,
+    EMBED,
+    EVALUATE,
+    FINETUNE,
+    SIMILARITY,
+    WORD2VEC_QUERY,
+    WORD2VEC_TRAIN,
+)
 from callboard_shared.jobs.nlp import DEFAULT_ENCODER
 from callboard_shared.ledger import Ledger
 from callboard_shared.models import Shelf
@@ -72,9 +83,12 @@ if "nlp" in settings.nlp_queues:
     encode = EncodeHandlers(models)
     worker.handles(EMBED)(encode.embed)
     worker.handles(SIMILARITY)(encode.similarity)
+    worker.handles(CLASSIFY)(encode.classify)
     worker.handles(WORD2VEC_QUERY)(word2vec.query)
 if "nlp-train" in settings.nlp_queues:
     worker.handles(WORD2VEC_TRAIN)(word2vec.train)
+    worker.handles(FINETUNE)(FinetuneHandlers(models, store, settings.nlp_threads).finetune)
+    worker.handles(EVALUATE)(EvaluateHandlers(models).evaluate)
 
 
 @worker.on_start

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from safetensors import SafetensorError
 
 from callboard_nlp.engines.hub import fetched
 from callboard_shared.errors import CallboardError, FinalError
@@ -63,7 +64,7 @@ class Models:
             engine = self._openers[found.task](_folder(found))
         except CallboardError:
             raise
-        except (OSError, RuntimeError, ValueError, KeyError) as error:
+        except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
             raise FinalError(
                 f"Model {found.name} could not be loaded: {error}. Is its folder whole?",
                 code="model-not-loadable",

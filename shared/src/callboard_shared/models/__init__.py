@@ -9,10 +9,10 @@ memory.py    the few that a process holds
 """
 
 from callboard_shared.models.info import ModelInfo
-from callboard_shared.models.shelf import KIND_OF_TASK, HubSettings, ModelRef, Shelf, unknown_model
+from callboard_shared.models.shelf import KIND_OF_TASK, HubSettings, ModelRef, Shelf, canonical, unknown_model
 from callboard_shared.models.trained import Checkpoint, Part, TrainedModel
 
 __all__ = [
     "KIND_OF_TASK", "Checkpoint", "HubSettings", "ModelInfo", "ModelRef", "Part", "Shelf", "TrainedModel",
-    "unknown_model",
+    "canonical", "unknown_model",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -108,6 +108,12 @@ _PACKS = (
 _ALIASES = {alias: pack.name for pack in _PACKS for alias in pack.aliases}
 
 
+def canonical(name: str, known: Container[str]) -> str:
+    """The name under which a model is known, where ``name`` may be an alias of it."""
+    meant = _ALIASES.get(name, name)
+    return meant if meant in known else name
+
+
 @dataclass(slots=True)
 class Shelf:
     """What can be named here. Looks again after ``fresh_s`` seconds, and whenever a name is missing."""
@@ -117,6 +123,7 @@ class Shelf:
     made_path: Path = field(default_factory=lambda: ModelSettings().default_models_path)
     fresh_s: float = 5.0
     _refs: dict[str, ModelRef] = field(default_factory=dict, init=False)
+    _refused: dict[str, Invalid] = field(default_factory=dict, init=False)
     _looked_at: float = field(default=float("-inf"), init=False)
 
     def refs(self, task: Task | None = None, *, anew: bool = False) -> dict[str, ModelRef]:
@@ -127,6 +134,7 @@ class Shelf:
             made = _models_in(self.made_path, "offline-pack")
             own = _models_in(self.models_path, "folder")
             self._refs = {ref.name: ref for ref in (*self._hub(), *_packs(), *made, *own)}
+            self._refused = {**_refused_in(self.made_path), **_refused_in(self.models_path)}
             self._looked_at = now
         return {name: ref for name, ref in self._refs.items() if ref.serves(task)}
 
@@ -134,14 +142,16 @@ class Shelf:
         """Where the model of that name is. Raises Invalid: ``unknown-model``, ``unsupported-format`` or
         ``not-an-encoder``."""
         if not self.has(name, task):
-            self.refuse(name)
-            raise unknown_model(name, self.refs(task))
-        return replace(self.refs(task)[_ALIASES.get(name, name)], task=task)
+            raise self.refusal(name) or unknown_model(name, self.refs(task))
+        refs = self.refs(task)
+        return replace(refs[canonical(name, refs)], task=task)
 
     def has(self, name: str, task: Task) -> bool:
         """Whether the model is here; looks again if it does not seem so."""
-        canonical = _ALIASES.get(name, name)
-        return canonical in self.refs(task) or canonical in self.refs(task, anew=True)
+        refs = self.refs(task)
+        if canonical(name, refs) not in refs:
+            refs = self.refs(task, anew=True)
+        return canonical(name, refs) in refs
 
     def infos(self, task: Task | None = None, announced: Iterable[str] = ()) -> list[ModelInfo]:
         """For ``GET /v1/models``, by name. ``loaded`` is true of what an online worker announces."""
@@ -155,26 +165,10 @@ class Shelf:
         for name in self.hub_models:
             yield ModelRef(name, None, "hub")
 
-    def refuse(self, name: str) -> None:
-        """Raise Invalid if there is a folder of this name that cannot be used, saying why."""
-        for folder in (*_subfolders(self.models_path), *_subfolders(self.made_path)):
-            config = _config(folder)
-            if folder.name != name or config is None:
-                continue
-            if config.get("kind") in _TASK_OF_KIND:
-                return
-            if not _weights(folder):
-                raise Invalid(
-                    f"Model {name!r} has no safetensors. Pickled weights are not loaded, since reading them runs "
-                    "code; save the model with save_pretrained(…, safe_serialization=True).",
-                    code="unsupported-format",
-                )
-            if config.get("model_type") not in ENCODER_TYPES:
-                raise Invalid(
-                    f"Model {name!r} is of type {config.get('model_type')!r}, which is no encoder of the BERT family. "
-                    f"Name one of these types: {', '.join(sorted(ENCODER_TYPES))}.",
-                    code="not-an-encoder",
-                )
+    def refusal(self, name: str) -> Invalid | None:
+        """Why the folder of this name is not taken, as it was when the shelf was last looked at."""
+        found = self._refused.get(name)
+        return found and Invalid(found.detail, code=found.problem_code)
 
 
 def unknown_model(name: str, known: Iterable[str]) -> Invalid:
@@ -222,6 +216,31 @@ def _models_in(path: Path, source: Source) -> Iterator[ModelRef]:
         task = _task_of(folder)
         if task is not None and "@" not in folder.name:  # name@version is for what was trained here
             yield ModelRef(folder.name, task, source, folder, _card(folder).get("license"))
+
+
+def _refused_in(path: Path) -> dict[str, Invalid]:
+    """The folders that look like models and cannot be used, each with what is wrong."""
+    found = ((folder.name, _refusal(folder)) for folder in _subfolders(path))
+    return {name: error for name, error in found if error is not None}
+
+
+def _refusal(folder: Path) -> Invalid | None:
+    config = _config(folder)
+    if config is None or config.get("kind") in _TASK_OF_KIND:
+        return None
+    if not _weights(folder):
+        return Invalid(
+            f"Model {folder.name!r} has no safetensors. Pickled weights are not loaded, since reading them runs "
+            "code; save the model with save_pretrained(…, safe_serialization=True).",
+            code="unsupported-format",
+        )
+    if config.get("model_type") not in ENCODER_TYPES:
+        return Invalid(
+            f"Model {folder.name!r} is of type {config.get('model_type')!r}, which is no encoder of the BERT family. "
+            f"Name one of these types: {', '.join(sorted(ENCODER_TYPES))}.",
+            code="not-an-encoder",
+        )
+    return None
 
 
 def _card(folder: Path) -> dict[str, Any]:

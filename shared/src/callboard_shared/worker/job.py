@@ -7,7 +7,7 @@ import binascii
 import io
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Generic, TypeVar
 
@@ -108,10 +108,11 @@ class Context:
         """A piece of an answer that is still being made."""
         self._add("delta", orjson.dumps({"text": text}))
 
-    def put_file(self, name: str, data: bytes, media_type: str | None = None) -> FileRecord:
-        """Keep an artifact of the job; it lives as long as the job does."""
-        record = self._files.put_bytes(
-            self.owner, name, data, media_type, job_id=self.job_id, purpose="output"
+    def put_file(self, name: str, data: bytes | Iterable[bytes], media_type: str | None = None) -> FileRecord:
+        """Keep an artifact of the job, whole or in pieces; it lives as long as the job does."""
+        pieces = (data,) if isinstance(data, bytes) else data
+        record = self._files.put_stream(
+            self.owner, name, pieces, media_type, job_id=self.job_id, purpose="output"
         )
         self.created.append(record)
         return record

@@ -21,7 +21,7 @@ from callboard_gateway.problems import error_response, problem_response
 from callboard_shared.errors import CallboardError, Conflict, Invalid, Malformed, NotFound, TooLarge
 from callboard_shared.files import AsyncDraft, AsyncFiles, FileRecord, UploadSettings, local_store
 from callboard_shared.ids import is_id
-from callboard_shared.ledger import AsyncLedger, filing
+from callboard_shared.ledger import AsyncLedger, filing, modelling
 
 FORM_OVERHEAD = 64 * 1024
 """Bytes of a form that may be something else than the file: boundaries, headers, the purpose."""
@@ -179,11 +179,7 @@ async def get_content(request: Request, file_id: str, caller: Reader) -> Respons
 async def delete_file(request: Request, file_id: str, caller: Writer) -> Response:
     record = await _owned(request, file_id, caller)
     if record.held_by is not None:
-        raise Conflict(
-            f"The file is a part of {record.held_by} and goes with it. GET /v1/models shows the files of models; "
-            "delete the model.",
-            code="held",
-        )
+        await _check_free(request.app.state.ledger, record)
     await request.app.state.ledger.run(filing.delete_file(record.id, caller.owner))
     await request.app.state.files.delete(record.id)
     return Response(status_code=204)
@@ -332,6 +328,22 @@ async def _owned(request: Request, file_id: str, caller: Authenticated) -> FileR
     if record is None or record.owner != caller.owner:
         raise NotFound("There is no such file.")
     return record
+
+
+async def _check_free(ledger: AsyncLedger, record: FileRecord) -> None:
+    """Raises Conflict, naming what the file is a part of and what would remove it."""
+    if record.held_by == "a checkpoint":
+        raise Conflict(
+            "The file is a part of a checkpoint, from which a training job would go on. It goes when that job ends; "
+            "POST /v1/jobs/{id}/cancel ends one.",
+            code="held",
+        )
+    for model in await ledger.run(modelling.list_models(record.owner)):
+        if any(part.id == record.id for part in model.files):
+            raise Conflict(
+                f"The file is a part of model {model.full_name} and goes with it: DELETE /v1/models/{model.full_name}.",
+                code="held",
+            )
 
 
 async def _opened(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -12,7 +12,7 @@ from callboard_gateway.known_models import KnownModels
 from callboard_gateway.schemas import ModelList, problems
 from callboard_shared.errors import Conflict, NotFound
 from callboard_shared.ledger import AsyncLedger, modelling
-from callboard_shared.models import ModelInfo
+from callboard_shared.models import ModelInfo, canonical
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 Reader = Annotated[Authenticated, Depends(require("jobs:read"))]
@@ -36,11 +36,11 @@ async def list_(request: Request, caller: Reader) -> Response:
     operation_id="get_model", summary="A model",
 )  # fmt: skip
 async def get(request: Request, name: Name, caller: Reader) -> Response:
-    """By its name; of what was trained here, a name without a version is the newest."""
+    """By its name or an alias of it; of what was trained here, a name without a version is the newest."""
     ledger: AsyncLedger = request.app.state.ledger
     trained = await ledger.run(modelling.find_model(caller.owner, name))
     infos = {info.name: info for info in await _infos(request, caller)}
-    info = infos.get(name) or (trained and trained.info())
+    info = infos.get(canonical(name, infos)) or (trained and trained.info())
     if not info:
         raise NotFound(f"There is no model '{name}'. GET /v1/models lists those there are.")
     return JSONResponse(info.model_dump())
@@ -63,7 +63,7 @@ async def delete(request: Request, name: Name, caller: Writer) -> Response:
 
 async def _not_removed(request: Request, caller: Authenticated, name: str) -> Conflict | NotFound:
     names = [info.name for info in await _infos(request, caller)]
-    if name in names:
+    if canonical(name, names) in names:
         return Conflict(
             f"Model '{name}' was not trained here, so it cannot be deleted here; it belongs to the installation.",
             code="not-deletable",

@@ -21,6 +21,9 @@ def read_vocabulary(folder: Path) -> Vocabulary:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise ValueError(f"the tokenizer of {folder.name} has no fast form (tokenizer.json)")
+    if backend.get_vocab_size() <= len(set(tokenizer.all_special_ids)):
+        # transformers makes an empty one where a folder has none, and every word would be unknown.
+        raise ValueError(f"{folder.name} has no tokenizer (tokenizer.json, or the vocabulary of its kind)")
     config = json.loads((folder / "config.json").read_bytes())
     pad_id = int(tokenizer.pad_token_id or 0)
     positions = int(config.get("max_position_embeddings") or 512)

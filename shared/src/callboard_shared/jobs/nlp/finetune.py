@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, StringConstraints, Tag, model_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
 
 from callboard_shared.jobs.base import (
     FileInput,
@@ -22,16 +30,21 @@ MAX_INLINE_ROWS = 50_000
 
 
 def _as_text(label: object) -> object:
-    """``1`` and ``"1"`` are the same label."""
+    """``1``, ``1.0`` (an integer too, to JSON Schema) and ``"1"`` are the same label."""
+    if isinstance(label, float) and label.is_integer() and abs(label) <= 2**53:
+        label = int(label)
     return str(label) if isinstance(label, int) and not isinstance(label, bool) else label
 
 
-Label = Annotated[str, BeforeValidator(_as_text), StringConstraints(max_length=200)]
+_LABEL_SCHEMA = {"anyOf": [{"type": "string", "maxLength": 200}, {"type": "integer"}], "title": "Label"}
+Label = Annotated[
+    str, StringConstraints(max_length=200), BeforeValidator(_as_text), WithJsonSchema(_LABEL_SCHEMA)
+]
 
 
 class Row(Input):
     text: str = Field(max_length=MAX_TEXT_CHARS)
-    label: Label = Field(json_schema_extra={"anyOf": [{"type": "string"}, {"type": "integer"}]})
+    label: Label
 
 
 class DatasetFile(FileInput):

@@ -1,0 +1,70 @@
+"""What goes into a fine-tuning and what comes out of it; no library is needed to say so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """As the job's input says; ``threads`` of the CPU.
+
+    by_length: texts of like length come together, which is sooner done and a little less random; bf16_on_cpu: mixed
+    precision as on a GPU, on processors that compute with bfloat16
+    """
+
+    epochs: int
+    train_batch_size: int
+    eval_batch_size: int
+    learning_rate: float
+    weight_decay: float
+    warmup_steps: int
+    max_length: int
+    padding: Literal["dynamic", "max_length"]
+    seed: int
+    save_steps: int
+    early_stopping_patience: int | None
+    class_weights: bool
+    threads: int
+    by_length: bool = False
+    bf16_on_cpu: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """After one step: ``step`` of ``steps`` in all, within ``epoch`` (from 1)."""
+
+    step: int
+    steps: int
+    epoch: int
+    loss: float
+    learning_rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """What the training calls, and how it is stopped: each may raise.
+
+    check: between steps and between batches that are measured; on_epoch: its last step, and the history's entry;
+    save: a folder to keep as the checkpoint of a step
+    """
+
+    check: Callable[[], None]
+    on_step: Callable[[Step], None]
+    on_epoch: Callable[[Step, dict[str, float]], None]
+    save: Callable[[Path, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """``history``: {epoch, loss, eval_loss, accuracy, f1} by epoch; ``kept``: that of the weights that are kept;
+    ``tokens``: read while training, padding not included."""
+
+    history: list[dict[str, float]]
+    kept: dict[str, float]
+    matrix: list[list[int]]
+    steps: int
+    tokens: int
