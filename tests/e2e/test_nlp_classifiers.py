@@ -111,11 +111,11 @@ def test_data_comes_as_csv_jsonl_or_parquet_and_a_label_1_is_a_label_1(http: htt
 def test_a_training_whose_worker_is_killed_goes_on_from_its_checkpoint(
     stack: Stack, http: httpx.Client
 ) -> None:
-    value = {**SMALL, "dataset": REVIEWS * 16, "epochs": 2, "save_steps": 4, "name": "survivor"}
+    value = {**SMALL, "dataset": REVIEWS * 6, "epochs": 2, "save_steps": 5, "name": "survivor"}
     job_id = submit(http, "nlp.finetune", value)
     with http.stream("GET", f"/v1/jobs/{job_id}/events") as stream:
         for line in stream.iter_lines():
-            if line.startswith("data:") and (json.loads(line.removeprefix("data:")).get("step") or 0) >= 10:
+            if line.startswith("data:") and (json.loads(line.removeprefix("data:")).get("step") or 0) >= 7:
                 break
     worker = next(one for one in records(Folder(stack.home).run) if one.name == "nlp-train")
     for pid in worker.session():
@@ -123,8 +123,8 @@ def test_a_training_whose_worker_is_killed_goes_on_from_its_checkpoint(
     job = ended(http, job_id, 240)
     assert job["status"] == "succeeded", job["error"]
     assert job["attempt"] == 2
-    assert job["output"]["resumed_from_step"] >= 4, "it did not start from nothing"
-    assert job["output"]["steps"] == job["progress"]["steps"] == 64
+    assert job["output"]["resumed_from_step"] >= 5, "it did not start from nothing"
+    assert job["output"]["steps"] == 24
     assert [entry["epoch"] for entry in job["output"]["history"]] == [1, 2]
     left = [
         one
