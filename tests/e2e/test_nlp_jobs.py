@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import httpx
 import pytest
 from over_http import content, ended, error, run, submit, upload
@@ -58,6 +60,39 @@ def test_word_vectors_are_trained_from_a_file_and_answer_every_question(http: ht
     assert "zebra" in unknown["detail"] and "quokka" in unknown["detail"]
 
 
+def test_a_model_of_token_lists_is_asked_and_compared_by_its_own_spelling(http: httpx.Client) -> None:
+    sentences = [["New York", "is", "BIG", "."], ["Seoul", "is", "BIG", "."]] * 40
+    value = {"sentences": sentences, "vector_size": 16, "min_count": 1, "epochs": 4, "sample": 0}
+    job_id = submit(http, "nlp.word2vec.train", {**value, "name": "lists"})
+    output = ended(http, job_id)["output"]
+    model = output["model"]
+    losses = [epoch["loss"] for epoch in output["history"]]
+    assert len(losses) == 4 and 0 < losses[-1] < losses[0] and output["left_out"] == 0
+    events = http.get(f"/v1/jobs/{job_id}/events").text
+    assert f"epoch 4 of 4, loss {losses[-1]:.4g}" in events
+    listed = {one["name"]: one for one in http.get("/v1/models").json()["data"]}[model]
+    assert listed["metrics"] == {"loss": losses[-1], "vocabulary_size": 5, "tokens": 320}
+    assert listed["details"]["tokenizer"] == "sentences as given" and listed["details"]["vector_size"] == 16
+    asked = {"model": model, "similarity": [["New York", "Seoul"]]}
+    assert -1 <= run(http, "nlp.word2vec.query", asked)["similarity"][0] <= 1
+    compared = {"model": model, "pairs": [["Seoul is BIG", "Is New_York BIG?"]]}
+    assert run(http, "nlp.similarity", compared)["unknown_words"] == []
+
+
+def test_a_cancel_ends_a_long_epoch_at_once(http: httpx.Client) -> None:
+    lines = "\n".join(" ".join(f"word{(n * m) % 9973}" for m in range(1, 21)) for n in range(40_000))
+    file = upload(http, "long.txt", lines.encode())
+    job_id = submit(
+        http, "nlp.word2vec.train", {"file": file, "vector_size": 1000, "window": 20, "sg": 1, "name": "long"}
+    )
+    with http.stream("GET", f"/v1/jobs/{job_id}/events") as events:
+        assert any("epoch 1 of 5: " in line for line in events.iter_lines())
+    began = time.monotonic()
+    assert http.post(f"/v1/jobs/{job_id}/cancel").status_code == 202
+    assert ended(http, job_id)["status"] == "canceled"
+    assert time.monotonic() - began < 5, "not by the end of the epoch, and before the grace of 10 s is over"
+
+
 def test_the_default_word_vectors_answer_out_of_the_box(http: httpx.Client) -> None:
     asked = {"most_similar": {"positive": ["government"], "topn": 3}}
     assert len(run(http, "nlp.word2vec.query", asked)["most_similar"]) == 3
@@ -70,6 +105,7 @@ def test_the_default_word_vectors_answer_out_of_the_box(http: httpx.Client) -> N
     [
         ("한글 글자\n".encode("euc-kr"), "not-utf8"),
         (b"\x80\x04\x95\x00", "unsupported-format"),
+        (b"text\nand then\0bytes\n", "unsupported-format"),
         (b"\n\n", "empty-corpus"),
         (b"every word once", "no-vocabulary"),
     ],

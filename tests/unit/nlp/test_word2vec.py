@@ -1,20 +1,26 @@
-"""Word2Vec: corpora, training, and what a trained model answers."""
+"""Training Word2Vec: losses, threads, cancels, and what cannot be trained."""
 
 from __future__ import annotations
 
-import io
-import pickle
+import math
+import os
+import random
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
+from gensim.models.word2vec import Word2Vec, train_epoch_cbow
 
-from callboard_nlp.engines.word2vec import Recipe, from_file, from_lists, from_texts, train
-from callboard_nlp.engines.word_vectors import WordVectors, open_word_vectors
-from callboard_nlp.engines.words import tokenizer
+from callboard_nlp.engines import word2vec, word2vec_epochs
+from callboard_nlp.engines.word2vec import Recipe, Trained, train
+from callboard_nlp.engines.word2vec_corpus import LONGEST, from_lists, from_texts
+from callboard_nlp.engines.word2vec_epochs import Watcher
+from callboard_nlp.engines.word_vectors import open_word_vectors
 from callboard_shared.errors import FinalError
 from callboard_shared.worker import JobCanceled
 
@@ -27,156 +33,231 @@ TEXTS = [
 ] * 30
 
 
-def nothing(*_: object) -> None:
-    pass
+def learnable(sentences: int) -> list[list[str]]:
+    """Each sentence keeps to one of ten topics."""
+    draw = random.Random(5)
+    topics = [draw.randrange(10) for _ in range(sentences)]
+    return [[f"t{topic}w{draw.randrange(40)}" for _ in range(12)] for topic in topics]
 
 
-def made(folder: Path, recipe: Recipe = RECIPE, texts: list[str] = TEXTS) -> WordVectors:
+def trained(folder: Path, recipe: Recipe = RECIPE, watcher: Watcher | None = None, **changes: Any) -> Trained:
     folder.mkdir(exist_ok=True)
-    train(from_texts(texts, recipe), recipe, folder, nothing, nothing)
-    return open_word_vectors(folder)
+    return train(from_texts(TEXTS, "words"), replace(recipe, **changes), folder, watcher)
 
 
-def test_words_are_unicode_words_in_lower_case() -> None:
-    assert tokenizer("words")("Don't stop: 한국의 NAÏVE_x 3.5!") == [
-        "don't",
-        "stop",
-        "한국의",
-        "naïve_x",
-        "3",
-        "5",
-    ]
-    assert tokenizer("whitespace")("Don't  stop: now") == ["Don't", "stop:", "now"]
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(word2vec, "block_words", lambda *settings: 200)
 
 
-def test_korean_is_cut_into_morphemes() -> None:
-    assert tokenizer("korean")("한국의 수도는")[:2] == ["한국", "의"]
+class Told(Watcher):
+    def __init__(self) -> None:
+        self.epochs: list[tuple[int, float | None]] = []
+        self.within: list[tuple[int, int, int]] = []
+        self.warnings: list[str] = []
 
+    def trained(self, epoch: int, words: int, of: int) -> None:
+        self.within.append((epoch, words, of))
 
-def test_a_worker_without_the_analyser_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "kiwipiepy", None)
-    with pytest.raises(FinalError, match=r"callboard-nlp\[korean\]") as refused:
-        tokenizer("korean")
-    assert refused.value.problem_code == "tokenizer-not-installed"
+    def epoch_ended(self, epoch: int, loss: float | None) -> None:
+        self.epochs.append((epoch, loss))
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
 
 
 def test_training_tells_each_epochs_own_loss_and_counts(tmp_path: Path) -> None:
-    told: list[tuple[int, float]] = []
-    trained = train(
-        from_texts(TEXTS, RECIPE), RECIPE, tmp_path, nothing, lambda n, loss: told.append((n, loss))
+    told = Told()
+    made = trained(tmp_path, watcher=told)
+    assert told.epochs == list(enumerate(made.losses, 1)) and len(made.losses) == 12
+    assert made.loss == made.losses[-1]
+    assert made.sentences == 120 and made.tokens == 30 * (5 + 5 + 7 + 3)
+    assert made.vocabulary_size == 12 and made.left_out == 0 and told.warnings == []
+
+
+@pytest.mark.parametrize("threads", [1, 2, 8])
+@pytest.mark.parametrize("changes", [{}, {"sg": 1}, {"negative": 0}, {"sg": 1, "negative": 0}])
+def test_the_loss_is_gensims_own_on_one_thread_whatever_the_threads(
+    changes: dict[str, int], threads: int, tmp_path: Path
+) -> None:
+    corpus = learnable(6_000)
+    recipe = replace(
+        RECIPE, sample=0.0, epochs=3, threads=threads, seed=None if threads > 1 else 7, **changes
     )
-    assert [n for n, _ in told] == list(range(1, 13))
-    assert trained.losses == [loss for _, loss in told]
-    assert max(trained.losses) < 3 * min(trained.losses), "a sum over the epochs would grow twelvefold"
-    assert trained.sentences == 120 and trained.tokens == 30 * (5 + 5 + 7 + 3)
-    assert trained.vocabulary_size == 12
+    losses = train(from_lists(corpus), recipe, tmp_path).losses
+    lines = tmp_path / "lines.txt"
+    lines.write_text("".join(" ".join(words) + "\n" for words in corpus))
+    bare = Word2Vec(
+        vector_size=16, window=3, min_count=1, sg=recipe.sg, negative=recipe.negative, hs=int(not recipe.negative),
+        sample=0, alpha=0.05, epochs=3, workers=1,
+    )  # fmt: skip
+    bare.build_vocab(corpus_file=str(lines))
+    words = bare.train(
+        corpus_file=str(lines), total_words=72_000, total_examples=6_000, epochs=3, compute_loss=True
+    )[0]
+    whole = [loss for loss in losses if loss is not None]
+    # Threads beside each other learn a little later from what the others learned; a sum that they overwrite for
+    # each other, as gensim's, comes to a half or an eighth.
+    near = 0.03 if threads == 1 else 0.2
+    assert sum(whole) / 3 == pytest.approx(bare.get_latest_training_loss() / words, rel=near)
 
 
-@pytest.mark.parametrize("changes", [{"sg": 1}, {"negative": 0}, {"sg": 1, "negative": 0}])
-def test_skip_gram_and_hierarchical_softmax_train_too(changes: dict[str, int], tmp_path: Path) -> None:
-    trained = train(from_texts(TEXTS, RECIPE), replace(RECIPE, **changes), tmp_path, nothing, nothing)
-    assert trained.losses[-1] > 0
+@pytest.mark.parametrize("changes", [{}, {"sg": 1}, {"negative": 0}])
+def test_the_loss_falls_where_there_is_something_to_learn(
+    changes: dict[str, int], small_blocks: None, tmp_path: Path
+) -> None:
+    recipe = replace(RECIPE, seed=None, threads=4, epochs=6, sample=0.0, **changes)
+    losses = [loss or math.nan for loss in train(from_lists(learnable(2_000)), recipe, tmp_path).losses]
+    assert all(map(math.isfinite, losses))
+    assert losses[0] == max(losses) and losses[-1] < 0.9 * losses[0]
 
 
-def test_a_seed_gives_the_same_vectors_in_every_process(tmp_path: Path) -> None:
-    made(tmp_path / "a")
+def test_an_epoch_that_thinning_leaves_no_word_has_no_loss(tmp_path: Path) -> None:
+    made = trained(tmp_path, sample=1e-14)
+    assert made.losses == [None] * 12 and made.loss is None
+
+
+def test_a_tiny_corpus_trains_the_same_whatever_the_threads(tmp_path: Path) -> None:
+    for threads in (1, 3, 64):
+        trained(tmp_path / str(threads), seed=None, threads=threads)
+    one, *others = ((tmp_path / name / "vectors.bin").read_bytes() for name in ("1", "3", "64"))
+    assert all(other == one for other in others)
+
+
+def test_a_tiny_corpus_is_learned_with_many_threads(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, seed=None, threads=64, epochs=20, sample=0.0)
+    train(from_lists(learnable(1_000)), recipe, tmp_path)
+    near = open_word_vectors(tmp_path).most_similar(["t3w7"], [], 10)
+    assert all(word.startswith("t3") for word, _ in near)
+
+
+def test_every_word_is_trained_on_once_an_epoch(
+    monkeypatch: pytest.MonkeyPatch, small_blocks: None, tmp_path: Path
+) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def kernel(*given: Any) -> Any:
+        _, effective, raw = answer = train_epoch_cbow(*given)
+        seen.append((effective, raw))
+        return answer
+
+    monkeypatch.setattr(word2vec_epochs, "train_epoch_cbow", kernel)
+    lengths = [LONGEST, LONGEST + 1, LONGEST - 1, 3, 1, 2 * LONGEST, 7, 3 * LONGEST + 5, 9_999, 2]
+    corpus = ([f"w{n % 50}" for n in range(length)] for length in lengths)
+    made = train(from_lists(corpus), replace(RECIPE, epochs=1, sample=0.0, threads=3), tmp_path)
+    assert made.tokens == sum(lengths) and len(seen) > 5
+    assert sum(raw for _, raw in seen) == sum(effective for effective, _ in seen) == sum(lengths)
+
+
+SAME = [{}, {"sg": 1}, {"negative": 0}, {"negative": 0, "sample": 0.0, "sg": 1}]
+
+
+def test_a_seed_gives_the_same_bytes_in_every_process(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from callboard_nlp.engines.word2vec import *\n"
+        "import sys; from pathlib import Path; from dataclasses import replace\n"
+        "from callboard_nlp.engines.word2vec import Recipe, train\n"
+        "from callboard_nlp.engines.word2vec_corpus import from_texts\n"
         f"recipe = Recipe(*{(*[getattr(RECIPE, name) for name in Recipe.__dataclass_fields__],)!r})\n"
-        f"train(from_texts({TEXTS!r}, recipe), recipe, Path(sys.argv[1]), lambda: None, lambda n, x: None)\n"
+        f"for number, changes in enumerate({SAME!r}):\n"
+        "    folder = Path(sys.argv[1], str(number)); folder.mkdir(parents=True)\n"
+        f"    train(from_texts({TEXTS!r}, 'words'), replace(recipe, **changes), folder)\n"
     )
-    (tmp_path / "b").mkdir()
-    subprocess.run([sys.executable, "-c", code, str(tmp_path / "b")], check=True)
-    made(tmp_path / "c", replace(RECIPE, seed=8))
-    one, same, other = ((tmp_path / name / "vectors.bin").read_bytes() for name in "abc")
-    assert one == same and one != other
+    for hashes in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": hashes}
+        subprocess.run([sys.executable, "-c", code, str(tmp_path / hashes)], check=True, env=environment)
+    for number, changes in enumerate(SAME):
+        trained(tmp_path / "here", **changes)
+        files = [tmp_path / "here", *(tmp_path / hashes / str(number) for hashes in "12")]
+        here, one, two = ((folder / "vectors.bin").read_bytes() for folder in files)
+        assert here == one == two, changes
+    trained(tmp_path / "other", seed=8)
+    assert (tmp_path / "other" / "vectors.bin").read_bytes() != (tmp_path / "1/0/vectors.bin").read_bytes()
 
 
-def test_token_lists_are_taken_as_they_are(tmp_path: Path) -> None:
-    lists = [["New York", "is", "big"], ["Seoul", "is", "BIG"]] * 10
-    train(from_lists(lists), RECIPE, tmp_path, nothing, nothing)
-    assert set(open_word_vectors(tmp_path).vectors(["New_York", "Seoul", "BIG"])) == {
-        "New_York",
-        "Seoul",
-        "BIG",
-    }
+def test_how_far_an_epoch_is_is_told_within_it(
+    monkeypatch: pytest.MonkeyPatch, small_blocks: None, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(word2vec_epochs, "_TELL_S", 0.0)
+    monkeypatch.setattr(word2vec_epochs, "_LOOK_UP_S", 0.001)
+    told = Told()
+    corpus = learnable(6_000)
+    train(from_lists(corpus), replace(RECIPE, vector_size=200, sg=1, epochs=2), tmp_path, told)
+    assert {epoch for epoch, _, _ in told.within} == {1, 2}
+    words = [words for epoch, words, _ in told.within if epoch == 1]
+    assert words == sorted(set(words)) and len(words) > 3
+    assert all(0 < words <= of == 72_000 for _, words, of in told.within)
 
 
-def test_a_file_is_read_line_by_line_with_or_without_a_mark(tmp_path: Path) -> None:
-    content = "\ufeff첫 줄\n\nsecond line\r\n".encode()
-    assert list(from_file(io.BytesIO(content), RECIPE)) == [["첫", "줄"], [], ["second", "line"]]
+class Cancel(Watcher):
+    """Cancels once the first part of an epoch is trained."""
+
+    raised_at = math.inf
+    ended = 0
+
+    def trained(self, epoch: int, words: int, of: int) -> None:
+        self.raised_at = time.monotonic()
+        raise JobCanceled("The job was canceled.")
+
+    def epoch_ended(self, epoch: int, loss: float | None) -> None:
+        self.ended = epoch
 
 
-@pytest.mark.parametrize(
-    ("content", "code", "says"),
-    [
-        ("good\n한글\n".encode("euc-kr"), "not-utf8", "Line 2"),
-        (pickle.dumps(["a"]), "unsupported-format", "no text"),
-        (b"\x1f\x8b\x08\x00", "unsupported-format", "no text"),
-    ],
-)
-def test_a_file_that_is_no_text_is_refused_by_its_line(content: bytes, code: str, says: str) -> None:
-    with pytest.raises(FinalError, match=says) as refused:
-        list(from_file(io.BytesIO(content), RECIPE))
-    assert refused.value.problem_code == code
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_cancel_is_heard_within_a_long_epoch_and_its_threads_end(
+    threads: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(word2vec_epochs, "_TELL_S", 0.0)
+    corpus = (sentence for _ in range(10) for sentence in learnable(6_000))
+    recipe = replace(RECIPE, vector_size=500, sg=1, window=10, seed=None, threads=threads)
+    cancel = Cancel()
+    with pytest.raises(JobCanceled):
+        train(from_lists(corpus), recipe, tmp_path, cancel)
+    assert time.monotonic() - cancel.raised_at < 1.0 and cancel.ended == 0
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("word2vec")]
+    assert list(tmp_path.iterdir()) == [], "a canceled training leaves no model"
+
+
+def test_a_cancel_is_heard_while_the_corpus_is_read_and_between_epochs(tmp_path: Path) -> None:
+    def cancel(*_: object) -> None:
+        raise JobCanceled("The job was canceled.")
+
+    for name in ("check", "epoch_ended"):
+        watcher = Watcher()
+        setattr(watcher, name, cancel)
+        with pytest.raises(JobCanceled):
+            trained(tmp_path, watcher=watcher)
+
+
+def test_a_failure_in_a_thread_ends_the_training(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def broken(*_: object) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(word2vec_epochs, "train_epoch_cbow", broken)
+    with pytest.raises(MemoryError):
+        trained(tmp_path, threads=2)
 
 
 def test_an_empty_corpus_and_one_of_rare_words_are_refused_with_the_cure(tmp_path: Path) -> None:
     with pytest.raises(FinalError, match="empty"):
-        train(from_texts(["", "!!"], RECIPE), RECIPE, tmp_path, nothing, nothing)
+        train(from_texts(["", "!!"], "words"), RECIPE, tmp_path)
     with pytest.raises(FinalError, match=r"No word occurs 5 times.*a \(2\).*min_count"):
-        train(from_texts(["a a b"], RECIPE), replace(RECIPE, min_count=5), tmp_path, nothing, nothing)
+        train(from_texts(["a a b"], "words"), replace(RECIPE, min_count=5), tmp_path)
 
 
-def test_a_cancel_ends_training_while_it_reads_and_after_an_epoch(tmp_path: Path) -> None:
-    def cancel(*_: object) -> None:
-        raise JobCanceled("The job was canceled.")
-
-    with pytest.raises(JobCanceled):
-        train(from_texts(TEXTS, RECIPE), RECIPE, tmp_path, cancel, nothing)
-    with pytest.raises(JobCanceled):
-        train(from_texts(TEXTS, RECIPE), RECIPE, tmp_path, nothing, cancel)
+def test_a_single_word_trains_with_noise_words_and_is_refused_for_a_tree(tmp_path: Path) -> None:
+    made = train(from_lists([["one"] * 9]), RECIPE, tmp_path)
+    assert made.vocabulary_size == 1
+    with pytest.raises(FinalError, match=r"Only one word occurs 1 times \(one\).*negative of 1") as refused:
+        train(from_lists([["one"] * 9]), replace(RECIPE, negative=0), tmp_path)
+    assert refused.value.problem_code == "no-vocabulary"
 
 
-@pytest.fixture(scope="module")
-def words(tmp_path_factory: pytest.TempPathFactory) -> WordVectors:
-    return made(tmp_path_factory.mktemp("words"))
-
-
-def test_every_question_is_answered(words: WordVectors) -> None:
-    vectors = words.vectors(["king", "한국의"])
-    assert {word: vector.shape for word, vector in vectors.items()} == {"king": (16,), "한국의": (16,)}
-    a, b = vectors["king"], words.vectors(["queen"])["queen"]
-    cosine = float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
-    assert words.similarity([("king", "queen"), ("king", "king")]) == pytest.approx([cosine, 1.0], abs=1e-5)
-    nearest = words.most_similar(["king"], ["land"], 3)
-    assert len(nearest) == 3 and not {"king", "land"} & {word for word, _ in nearest}
-    assert [score for _, score in nearest] == sorted((score for _, score in nearest), reverse=True)
-    assert words.doesnt_match(["king", "queen", "수도"]) in ("king", "queen", "수도")
-
-
-def test_all_unknown_words_are_named_with_what_may_have_been_meant(words: WordVectors) -> None:
-    for ask in (
-        lambda: words.vectors(["king", "kingg", "zebra"]),
-        lambda: words.similarity([("kingg", "zebra")]),
-        lambda: words.most_similar(["kingg"], ["zebra"], 1),
-        lambda: words.doesnt_match(["kingg", "zebra"]),
-    ):
-        with pytest.raises(FinalError, match=r"'kingg', 'zebra'.*did you mean king") as refused:
-            ask()
-        assert refused.value.problem_code == "unknown-word"
-
-
-def test_texts_are_compared_by_their_known_words(words: WordVectors) -> None:
-    vectors, tokens, unknown = words.text_vectors(["The king!", "zebra king", "king"])
-    assert vectors.shape == (3, 16) and tokens == 4 and unknown == ["zebra"]
-    assert vectors[1] == pytest.approx(vectors[2])
-    with pytest.raises(FinalError, match="knows no word of 'quokka zebra'"):
-        words.text_vectors(["king", "quokka zebra"])
-
-
-def test_more_threads_train_as_well(tmp_path: Path) -> None:
-    trained = train(
-        from_texts(TEXTS, RECIPE), replace(RECIPE, seed=None, threads=2), tmp_path, nothing, nothing
-    )
-    assert trained.vocabulary_size == 12
+def test_words_beyond_the_memory_are_left_out_and_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(word2vec, "_MODEL_BYTES", 5 * (8 * 16 + word2vec._WORD_BYTES))
+    told = Told()
+    made = trained(tmp_path, watcher=told)
+    assert made.vocabulary_size == 5 and made.left_out == 7
+    assert "7 words" in told.warnings[0] and "5 most frequent" in told.warnings[0]
+    assert open_word_vectors(tmp_path).vectors(["the", "land"])

@@ -37,11 +37,12 @@ def lee_news(folder: Path, threads: int) -> dict[str, Any]:
     """Word vectors of 300 news documents that gensim brings for its own tests."""
     from gensim.test.utils import datapath
 
-    from callboard_nlp.engines.word2vec import Recipe, from_file, train
+    from callboard_nlp.engines.word2vec import Recipe, train
+    from callboard_nlp.engines.word2vec_corpus import from_file
 
     recipe = Recipe("words", 100, 5, 3, 1, 5, 1e-3, 0.025, 30, seed=1, threads=1)
     with open(datapath("lee_background.cor"), "rb") as corpus:
-        trained = train(from_file(corpus, recipe), recipe, folder, lambda: None, lambda epoch, loss: None)
+        trained = train(from_file(corpus, recipe.tokenizer), recipe, folder)
     return {
         "license": "LGPL-2.1-only",
         "metrics": {"vocabulary_size": trained.vocabulary_size, "tokens": trained.tokens},
@@ -92,7 +93,7 @@ def sentiment(folder: Path, threads: int) -> dict[str, Any]:
 _HELD_OUT = 1000
 """Sentences that the sentiment model is only measured on."""
 
-DEFAULTS = (Default("lee-news", 1, lee_news), Default("sentiment", 1, sentiment))
+DEFAULTS = (Default("lee-news", 2, lee_news), Default("sentiment", 1, sentiment))
 
 
 def is_made(root: Path, default: Default) -> bool:

@@ -78,7 +78,7 @@ _tasks = {
     for task in tasks
 }
 worker.models = sorted({name for task in _tasks for name in shelf.refs(task)})
-word2vec = Word2VecHandlers(models, store, settings.nlp_threads)
+word2vec = Word2VecHandlers(models, store, settings.nlp_threads, model_settings.cache_path / "scratch")
 if "nlp" in settings.nlp_queues:
     encode = EncodeHandlers(models)
     worker.handles(EMBED)(encode.embed)

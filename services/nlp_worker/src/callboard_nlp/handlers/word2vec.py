@@ -2,63 +2,69 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from callboard_nlp.engines import word2vec
+from callboard_nlp.engines.word2vec import Recipe, Trained, train
+from callboard_nlp.engines.word2vec_corpus import Sentences, from_file, from_lists, from_texts
+from callboard_nlp.engines.word2vec_epochs import Watcher
 from callboard_nlp.engines.word_vectors import WordVectors
 from callboard_nlp.handlers.artifacts import reference
 from callboard_nlp.models import Models
 from callboard_shared.jobs.nlp import SimilarityInput, Word2VecQueryInput, Word2VecTrainInput
 from callboard_shared.models.store import ModelStore
-from callboard_shared.worker import Job
+from callboard_shared.worker import Context, Job
 
 
 class Word2VecHandlers:
-    def __init__(self, models: Models, store: Callable[[], ModelStore], threads: int) -> None:
-        self._models, self._store, self._threads = models, store, threads
+    """``scratch``: where a training keeps its corpus, on a disk: /tmp may be memory."""
+
+    def __init__(self, models: Models, store: Callable[[], ModelStore], threads: int, scratch: Path) -> None:
+        self._models, self._store, self._threads, self._scratch = models, store, threads, scratch
 
     def train(self, job: Job[Word2VecTrainInput]) -> dict[str, Any]:
         value, context = job.input, job.context
-        recipe = word2vec.Recipe(
-            value.tokenizer, value.vector_size, value.window, value.min_count, value.sg, value.negative, value.sample,
-            value.learning_rate, value.epochs, value.seed, threads=self._threads if value.seed is None else 1,
+        recipe = Recipe(
+            "lists" if value.sentences is not None else value.tokenizer, value.vector_size, value.window,
+            value.min_count, value.sg, value.negative, value.sample, value.learning_rate, value.epochs, value.seed,
+            threads=self._threads if value.seed is None else 1,
         )  # fmt: skip
         context.progress(0.0, "reading the corpus")
-
-        def after_epoch(epoch: int, loss: float) -> None:
+        with self._folder(job) as made, ExitStack() as opened:
+            corpus = _corpus(job, opened)
+            trained = train(corpus, recipe, made, _Teller(context, value.epochs))
             context.check_canceled()
-            message = f"epoch {epoch} of {value.epochs}"
-            context.progress(epoch / value.epochs, message, step=epoch, steps=value.epochs, loss=loss)
-
-        with tempfile.TemporaryDirectory(prefix="callboard-word2vec-") as made, ExitStack() as opened:
-            corpus = _corpus(job, recipe, opened)
-            trained = word2vec.train(corpus, recipe, Path(made), context.check_canceled, after_epoch)
-            context.check_canceled()
-            metrics = {
-                "loss": trained.losses[-1],
-                "vocabulary_size": trained.vocabulary_size,
-                "tokens": trained.tokens,
-            }
             model = self._store().publish(
-                Path(made), owner=job.owner, job_id=job.id, name=value.name, kind="word2vec", task="word2vec",
-                metrics=metrics, details={"vector_size": value.vector_size, "sg": value.sg},
+                made, owner=job.owner, job_id=job.id, name=value.name, kind="word2vec", task="word2vec",
+                metrics=_metrics(trained), details=_details(value, trained),
             )  # fmt: skip
         context.usage["tokens"] = trained.tokens
         return {
             "model": model.full_name,
             "vocabulary_size": trained.vocabulary_size,
+            "left_out": trained.left_out,
             "tokens": trained.tokens,
             "sentences": trained.sentences,
-            "loss": trained.losses[-1],
+            "loss": trained.loss,
             "history": [{"epoch": epoch, "loss": loss} for epoch, loss in enumerate(trained.losses, 1)],
             "file": reference(model, "vectors.bin"),
         }
+
+    @contextmanager
+    def _folder(self, job: Job[Any]) -> Iterator[Path]:
+        """An empty folder. What an attempt of this job that was killed left behind on this machine goes first."""
+        prefix = f"word2vec-{job.id}-"
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        for left in self._scratch.glob(f"{prefix}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=self._scratch) as folder:
+            yield Path(folder)
 
     def query(self, job: Job[Word2VecQueryInput]) -> dict[str, Any]:
         value = job.input
@@ -96,11 +102,66 @@ def compare(job: Job[SimilarityInput], words: WordVectors, model: str) -> dict[s
     return output
 
 
-def _corpus(job: Job[Word2VecTrainInput], recipe: word2vec.Recipe, opened: ExitStack) -> Iterator[list[str]]:
+class _Teller(Watcher):
+    """Tells the job's owner how the training goes."""
+
+    def __init__(self, context: Context, epochs: int) -> None:
+        self._context, self._epochs = context, epochs
+
+    def check(self) -> None:
+        self._context.check_canceled()
+
+    def read(self, words: int) -> None:
+        self._context.progress(0.0, f"reading the corpus: {words:,} words", words=words)
+
+    def trained(self, epoch: int, words: int, of: int) -> None:
+        message = f"epoch {epoch} of {self._epochs}: {words:,} of {of:,} words"
+        done = (epoch - 1 + words / of) / self._epochs
+        self._context.progress(
+            done, message, step=epoch - 1, steps=self._epochs, words=words, words_of_epoch=of
+        )
+
+    def epoch_ended(self, epoch: int, loss: float | None) -> None:
+        message = f"epoch {epoch} of {self._epochs}"
+        done = epoch / self._epochs
+        if loss is None:
+            self._context.progress(done, f"{message}: no word to train on", step=epoch, steps=self._epochs)
+        else:
+            self._context.progress(
+                done, f"{message}, loss {loss:.4g}", step=epoch, steps=self._epochs, loss=loss
+            )
+
+    def warn(self, message: str) -> None:
+        self._context.log("warning", message)
+
+
+def _metrics(trained: Trained) -> dict[str, float]:
+    metrics: dict[str, float] = {"vocabulary_size": trained.vocabulary_size, "tokens": trained.tokens}
+    return metrics if trained.loss is None else {"loss": trained.loss, **metrics}
+
+
+def _details(value: Word2VecTrainInput, trained: Trained) -> dict[str, Any]:
+    kept = (
+        "vector_size",
+        "window",
+        "min_count",
+        "sg",
+        "negative",
+        "sample",
+        "learning_rate",
+        "epochs",
+        "seed",
+    )
+    details = {name: getattr(value, name) for name in kept}
+    cut = "sentences as given" if value.sentences is not None else value.tokenizer
+    return {**details, "tokenizer": cut, "sentences": trained.sentences, "left_out": trained.left_out}
+
+
+def _corpus(job: Job[Word2VecTrainInput], opened: ExitStack) -> Sentences:
     value = job.input
     if value.sentences is not None:
-        return word2vec.from_lists(value.sentences)
+        return from_lists(value.sentences)
     if value.texts is not None:
-        return word2vec.from_texts(value.texts, recipe)
+        return from_texts(value.texts, value.tokenizer)
     assert value.file is not None
-    return word2vec.from_file(opened.enter_context(job.context.open_file(value.file)).content, recipe)
+    return from_file(opened.enter_context(job.context.open_file(value.file)).content, value.tokenizer)

@@ -34,7 +34,7 @@ class Word2VecTrainInput(Input):
     tokenizer: Tokenizer = Field(
         default="words",
         description="How texts and lines are cut: `words` (Unicode words, in lower case), `whitespace` (as it "
-        "stands) or `korean` (morphemes, if the worker has kiwipiepy).",
+        "stands) or `korean` (morphemes, if the worker has kiwipiepy). Not for `sentences`.",
     )
     vector_size: int = Field(default=100, ge=1, le=2000, description="Length of each vector.")
     window: int = Field(default=5, ge=1, le=100, description="Words to each side that count as context.")
@@ -65,15 +65,22 @@ class Word2VecTrainInput(Input):
 
 class Word2VecEpoch(Output):
     epoch: int
-    loss: float = Field(description="Sum over the epoch, as gensim counts it.")
+    loss: float | None = Field(
+        description="The mean over the words that the epoch trained on, as gensim counts it; null if `sample` "
+        "left none."
+    )
 
 
 class Word2VecTrainOutput(Output):
     model: str = Field(description="`name@version`, to be named in nlp.word2vec.query and nlp.similarity.")
     vocabulary_size: int
+    left_out: int = Field(
+        default=0,
+        description="Words that occur `min_count` times, and yet are left out: too many for the memory.",
+    )
     tokens: int = Field(description="Words of the corpus, rare ones included.")
     sentences: int
-    loss: float = Field(description="Of the last epoch.")
+    loss: float | None = Field(description="Of the last epoch that trained on any word.")
     history: list[Word2VecEpoch]
     file: FileReference = Field(description="The vectors in the binary format of word2vec.")
 
