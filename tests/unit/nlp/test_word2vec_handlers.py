@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from callboard_nlp.engines.word_vectors import open_word_vectors
+from callboard_nlp.handlers.training import Workshop
 from callboard_nlp.handlers.word2vec import Word2VecHandlers, compare
 from callboard_nlp.models import OpenModel
 from callboard_shared.jobs.nlp import (
@@ -79,7 +81,8 @@ def published(tmp_path: Path) -> Published:
 
 @pytest.fixture
 def handlers(published: Published) -> Word2VecHandlers:
-    return Word2VecHandlers(published, lambda: published, 2, published.folder / "scratch")  # type: ignore[arg-type, return-value]
+    workshop = Workshop(lambda: published, 2, published.folder / "scratch")  # type: ignore[arg-type, return-value]
+    return Word2VecHandlers(published, workshop)  # type: ignore[arg-type]
 
 
 def train(
@@ -141,11 +144,15 @@ def test_a_model_of_token_lists_answers_by_their_spelling(
 def test_no_scratch_is_left_behind_not_even_by_an_attempt_that_was_killed(
     handlers: Word2VecHandlers, published: Published
 ) -> None:
-    killed = published.folder / "scratch" / "word2vec-job_1-abc"
+    killed = published.folder / "scratch" / "job_1-abc"
     killed.mkdir(parents=True)
     (killed / "vectors.bin").write_bytes(b"half")
+    running, forgotten = (published.folder / "scratch" / name for name in ("job_2-abc", "job_3-abc"))
+    running.mkdir()
+    forgotten.mkdir()
+    os.utime(forgotten, (0, 0))
     train(handlers, texts=TEXTS)
-    assert list((published.folder / "scratch").iterdir()) == []
+    assert list((published.folder / "scratch").iterdir()) == [running]
 
 
 def test_a_file_is_trained_on_as_it_is_read(handlers: Word2VecHandlers) -> None:

@@ -12,6 +12,7 @@ from callboard_nlp.engines.word_vectors import open_word_vectors
 from callboard_nlp.handlers.encode import EncodeHandlers
 from callboard_nlp.handlers.evaluate import EvaluateHandlers
 from callboard_nlp.handlers.finetune import FinetuneHandlers
+from callboard_nlp.handlers.training import Workshop
 from callboard_nlp.handlers.word2vec import Word2VecHandlers
 from callboard_nlp.models import Models
 from callboard_nlp.settings import NlpSettings
@@ -78,7 +79,8 @@ _tasks = {
     for task in tasks
 }
 worker.models = sorted({name for task in _tasks for name in shelf.refs(task)})
-word2vec = Word2VecHandlers(models, store, settings.nlp_threads, model_settings.cache_path / "scratch")
+workshop = Workshop(store, settings.nlp_threads, model_settings.cache_path / "scratch")
+word2vec = Word2VecHandlers(models, workshop)
 if "nlp" in settings.nlp_queues:
     encode = EncodeHandlers(models)
     worker.handles(EMBED)(encode.embed)
@@ -87,7 +89,7 @@ if "nlp" in settings.nlp_queues:
     worker.handles(WORD2VEC_QUERY)(word2vec.query)
 if "nlp-train" in settings.nlp_queues:
     worker.handles(WORD2VEC_TRAIN)(word2vec.train)
-    worker.handles(FINETUNE)(FinetuneHandlers(models, store, settings.nlp_threads).finetune)
+    worker.handles(FINETUNE)(FinetuneHandlers(models, workshop).finetune)
     worker.handles(EVALUATE)(EvaluateHandlers(models).evaluate)
 
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,40 +11,25 @@ from typing import Any
 from callboard_nlp.data import labelled, splits
 from callboard_nlp.data.given import sources
 from callboard_nlp.data.labelled import Rows
-from callboard_nlp.engines.finetune_recipe import Recipe, Step, Telling, Tuned
+from callboard_nlp.engines.finetune_recipe import Recipe, Tuned
 from callboard_nlp.handlers.artifacts import reference
+from callboard_nlp.handlers.training import TRAINED, Workshop
 from callboard_nlp.models import Models
-from callboard_shared.errors import CallboardError, FinalError, LedgerError
-from callboard_shared.files import StorageFull
+from callboard_shared.errors import FinalError
 from callboard_shared.jobs.nlp import FinetuneInput
 from callboard_shared.models import TrainedModel
-from callboard_shared.models.store import ModelStore
-from callboard_shared.worker import Job, JobCanceled
-
-_TRAINED = 0.98
-"""Of the progress; the rest is to publish."""
+from callboard_shared.worker import Job
 
 
 class FinetuneHandlers:
-    def __init__(self, models: Models, store: Callable[[], ModelStore], threads: int) -> None:
-        self._models, self._store, self._threads = models, store, threads
+    def __init__(self, models: Models, workshop: Workshop) -> None:
+        self._models, self._workshop = models, workshop
 
     def finetune(self, job: Job[FinetuneInput]) -> dict[str, Any]:
-        """Checkpoints outlive an attempt that is made again, and no other."""
-        try:
-            output = self._finetune(job)
-        except (FinalError, JobCanceled):
-            self._store().forget_checkpoints(job.id)
-            raise
-        except CallboardError:
-            raise
-        except Exception:
-            self._store().forget_checkpoints(job.id)
-            raise
-        self._store().forget_checkpoints(job.id)
-        return output
+        with self._workshop.checkpoints(job), self._workshop.folder(job) as scratch:
+            return self._finetune(job, scratch)
 
-    def _finetune(self, job: Job[FinetuneInput]) -> dict[str, Any]:
+    def _finetune(self, job: Job[FinetuneInput], scratch: Path) -> dict[str, Any]:
         from callboard_nlp.engines.finetune import finetune
 
         value, context = job.input, job.context
@@ -55,25 +37,22 @@ class FinetuneHandlers:
         context.progress(0.0, "reading the data")
         train, evaluation, labels = _data(job, base)
         context.check_canceled()
-        with _scratch(job) as scratch:
-            made, resume = scratch / "model", scratch / "resumed"
-            made.mkdir()
-            resumed = self._store().restore_checkpoint(job.id, resume)
-            if resumed is not None:
-                context.log("info", f"resumed from step {resumed}")
-            tuned = finetune(
-                base, base_name, train, evaluation, labels, _recipe(value, self._threads), made, scratch,
-                _telling(job, self._store()), resume if resumed is not None else None,
-            )  # fmt: skip
-            context.usage["tokens"] = tuned.tokens
-            context.check_canceled()
-            context.progress(_TRAINED, "publishing the model")
-            details = {"base_model": base_name, "labels": labels, "train_samples": len(train)}
-            details |= {"eval_samples": len(evaluation), "epochs": len(tuned.history)}
-            model = self._store().publish(
-                made, owner=job.owner, job_id=job.id, name=value.name, kind="classifier", task="classify",
-                metrics={name: tuned.kept[name] for name in ("accuracy", "f1", "eval_loss")}, details=details,
-            )  # fmt: skip
+        made, resume = scratch / "model", scratch / "resumed"
+        made.mkdir()
+        resumed = self._workshop.restored(job, resume)
+        tuned = finetune(
+            base, base_name, train, evaluation, labels, _recipe(value, self._workshop.threads), made, scratch,
+            self._workshop.telling(job, value.save_total_limit), resume if resumed is not None else None,
+        )  # fmt: skip
+        context.usage["tokens"] = tuned.tokens
+        context.check_canceled()
+        context.progress(TRAINED, "publishing the model")
+        details = {"base_model": base_name, "labels": labels, "train_samples": len(train)}
+        details |= {"eval_samples": len(evaluation), "epochs": len(tuned.history)}
+        model = self._workshop.store().publish(
+            made, owner=job.owner, job_id=job.id, name=value.name, kind="classifier", task="classify",
+            metrics={name: tuned.kept[name] for name in ("accuracy", "f1", "eval_loss")}, details=details,
+        )  # fmt: skip
         return _output(model, base_name, labels, tuned, (len(train), len(evaluation)), resumed)
 
 
@@ -152,39 +131,3 @@ def _recipe(value: FinetuneInput, threads: int) -> Recipe:
         value.warmup_steps, value.max_length, value.padding, value.seed, value.save_steps,
         value.early_stopping_patience, value.class_weights, threads,
     )  # fmt: skip
-
-
-def _telling(job: Job[FinetuneInput], store: ModelStore) -> Telling:
-    context, epochs = job.context, job.input.epochs
-
-    def on_step(at: Step) -> None:
-        context.progress(
-            _TRAINED * at.step / at.steps, f"epoch {at.epoch} of {epochs}", step=at.step, steps=at.steps,
-            loss=at.loss, learning_rate=at.learning_rate,
-        )  # fmt: skip
-
-    def on_epoch(at: Step, measured: dict[str, float]) -> None:
-        message = f"epoch {at.epoch} of {epochs}: accuracy {measured['accuracy']:.3f}"
-        context.progress(_TRAINED * at.step / at.steps, message, step=at.step, steps=at.steps, **measured)
-
-    def save(folder: Path, step: int) -> None:
-        try:
-            store.save_checkpoint(
-                folder, owner=job.owner, job_id=job.id, attempt=job.attempt, step=step,
-                keep=job.input.save_total_limit,
-            )  # fmt: skip
-        except (LedgerError, StorageFull) as error:
-            # The training itself can do without.
-            context.log("warning", f"the checkpoint of step {step} could not be saved: {error.detail}")
-
-    return Telling(context.check_canceled, on_step, on_epoch, save)
-
-
-@contextmanager
-def _scratch(job: Job[Any]) -> Iterator[Path]:
-    """An empty folder. What an attempt of this job that was killed left behind on this machine goes first."""
-    prefix = f"callboard-finetune-{job.id}-"
-    for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
-        shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as folder:
-        yield Path(folder)

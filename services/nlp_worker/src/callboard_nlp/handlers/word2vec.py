@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -16,31 +12,29 @@ from callboard_nlp.engines.word2vec_corpus import Sentences, from_file, from_lis
 from callboard_nlp.engines.word2vec_epochs import Watcher
 from callboard_nlp.engines.word_vectors import WordVectors
 from callboard_nlp.handlers.artifacts import reference
+from callboard_nlp.handlers.training import Workshop
 from callboard_nlp.models import Models
 from callboard_shared.jobs.nlp import SimilarityInput, Word2VecQueryInput, Word2VecTrainInput
-from callboard_shared.models.store import ModelStore
 from callboard_shared.worker import Context, Job
 
 
 class Word2VecHandlers:
-    """``scratch``: where a training keeps its corpus, on a disk: /tmp may be memory."""
-
-    def __init__(self, models: Models, store: Callable[[], ModelStore], threads: int, scratch: Path) -> None:
-        self._models, self._store, self._threads, self._scratch = models, store, threads, scratch
+    def __init__(self, models: Models, workshop: Workshop) -> None:
+        self._models, self._workshop = models, workshop
 
     def train(self, job: Job[Word2VecTrainInput]) -> dict[str, Any]:
         value, context = job.input, job.context
         recipe = Recipe(
             "lists" if value.sentences is not None else value.tokenizer, value.vector_size, value.window,
             value.min_count, value.sg, value.negative, value.sample, value.learning_rate, value.epochs, value.seed,
-            threads=self._threads if value.seed is None else 1,
+            threads=self._workshop.threads if value.seed is None else 1,
         )  # fmt: skip
         context.progress(0.0, "reading the corpus")
-        with self._folder(job) as made, ExitStack() as opened:
+        with self._workshop.folder(job) as made, ExitStack() as opened:
             corpus = _corpus(job, opened)
             trained = train(corpus, recipe, made, _Teller(context, value.epochs))
             context.check_canceled()
-            model = self._store().publish(
+            model = self._workshop.store().publish(
                 made, owner=job.owner, job_id=job.id, name=value.name, kind="word2vec", task="word2vec",
                 metrics=_metrics(trained), details=_details(value, trained),
             )  # fmt: skip
@@ -55,16 +49,6 @@ class Word2VecHandlers:
             "history": [{"epoch": epoch, "loss": loss} for epoch, loss in enumerate(trained.losses, 1)],
             "file": reference(model, "vectors.bin"),
         }
-
-    @contextmanager
-    def _folder(self, job: Job[Any]) -> Iterator[Path]:
-        """An empty folder. What an attempt of this job that was killed left behind on this machine goes first."""
-        prefix = f"word2vec-{job.id}-"
-        self._scratch.mkdir(parents=True, exist_ok=True)
-        for left in self._scratch.glob(f"{prefix}*"):
-            shutil.rmtree(left, ignore_errors=True)
-        with tempfile.TemporaryDirectory(prefix=prefix, dir=self._scratch) as folder:
-            yield Path(folder)
 
     def query(self, job: Job[Word2VecQueryInput]) -> dict[str, Any]:
         value = job.input
