@@ -31,6 +31,17 @@ def test_a_model_is_made_with_a_card_and_anew_when_its_recipe_changes(tmp_path: 
     assert is_made(tmp_path, default) and not is_made(tmp_path, Default("sample", 2, a_model))
 
 
+def test_its_files_can_be_read_by_others_however_they_were_written(tmp_path: Path) -> None:
+    def private(folder: Path, threads: int) -> dict[str, Any]:
+        (folder / "inner").mkdir(mode=0o700)
+        (folder / "inner" / "weights").touch(mode=0o600)
+        return a_model(folder, threads)
+
+    make(tmp_path, Default("sample", 1, private), 1)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "sample").rglob("*")}
+    assert modes == {"inner": 0o755, "weights": 0o644, "config.json": 0o644, "model_card.json": 0o644}
+
+
 def test_one_that_cannot_be_made_leaves_nothing_and_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -58,7 +58,7 @@ def refused(job_type: JobType[Any, Any], **fields: Any) -> bool:
 def test_the_catalogue_holds_the_types_in_order_of_declaration() -> None:
     assert CATALOGUE.names == [
         "nlp.embed", "nlp.similarity", "nlp.classify", "nlp.finetune", "nlp.evaluate", "nlp.word2vec.train",
-        "nlp.word2vec.query", "system.echo",
+        "nlp.word2vec.query", "nlp.transformer.train", "nlp.transformer.generate", "system.echo",
     ]  # fmt: skip
     assert CATALOGUE.get("nlp.embed") is EMBED and CATALOGUE.get("nlp.embedd") is None
     assert "nlp.embed" in CATALOGUE and "nlp.embedd" not in CATALOGUE
@@ -213,6 +213,11 @@ NLP_INPUTS: list[tuple[JobType[Any, Any], dict[str, Any], bool]] = [
     (TRANSFORMER_TRAIN, {"pairs": [["a", "b"]]}, True),
     (TRANSFORMER_TRAIN, {"pairs": [["a", "b"]], "d_model": 100, "nhead": 8}, False),
     (TRANSFORMER_TRAIN, {"pairs": [["a", ""]]}, False),
+    (TRANSFORMER_TRAIN, {"pairs": [["a"]]}, False),
+    (TRANSFORMER_TRAIN, {"pairs": [["a", "b"]], "file": {"file_id": "file_x"}}, False),
+    (TRANSFORMER_TRAIN, {"file": {"file_id": "file_x"}, "label_smoothing": 0.1, "warmup_steps": 4000}, True),
+    (TRANSFORMER_TRAIN, {"pairs": [["a", "b"]], "vocabulary_size": 258}, False),
+    (TRANSFORMER_TRAIN, {"pairs": [["a", "b"]], "learning_rate_decay": "sometimes"}, False),
     (TRANSFORMER_TRAIN, {}, False),
     (TRANSFORMER_GENERATE, {"texts": ["a"], "beams": 0}, False),
     (TRANSFORMER_GENERATE, {"texts": ["a"]}, True),
@@ -254,6 +259,12 @@ def test_the_defaults_of_fine_tuning_are_the_usual_recipe() -> None:
     transformer = TRANSFORMER_TRAIN.input(pairs=[("a", "b")])
     assert (transformer.d_model, transformer.nhead, transformer.learning_rate) == (512, 8, 1e-4)
     assert transformer.num_encoder_layers == transformer.num_decoder_layers == 6
+    assert (transformer.dim_feedforward, transformer.dropout) == (2048, 0.1)
+    assert (transformer.warmup_steps, transformer.label_smoothing, transformer.learning_rate_decay) == (
+        0,
+        0,
+        "none",
+    )
 
 
 def test_training_and_evaluation_never_run_on_the_queue_of_embeddings() -> None:

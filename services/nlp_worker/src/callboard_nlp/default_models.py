@@ -93,7 +93,44 @@ def sentiment(folder: Path, threads: int) -> dict[str, Any]:
 _HELD_OUT = 1000
 """Sentences that the sentiment model is only measured on."""
 
-DEFAULTS = (Default("lee-news", 2, lee_news), Default("sentiment", 1, sentiment))
+
+def numbers_ko(folder: Path, threads: int) -> dict[str, Any]:
+    """A small Transformer that reads whole numbers in Korean: 2026 becomes 이천이십육."""
+    from callboard_nlp import numerals
+    from callboard_nlp.engines.finetune_recipe import Telling
+    from callboard_nlp.engines.transformer.generation import open_writer
+    from callboard_nlp.engines.transformer.recipe import Architecture, Recipe
+    from callboard_nlp.engines.transformer.training import train
+
+    trained_on, held_out = numerals.numbers(16_000, 1_000, seed=1)
+    recipe = Recipe(
+        Architecture(64, 4, 2, 2, 128, dropout=0.0), learning_rate=2e-3, warmup_steps=100, decay="linear",
+        label_smoothing=0.0, epochs=6, batch_size=64, max_length=16, vocabulary_size=320, eval_share=0.0, seed=0,
+        threads=threads,
+    )  # fmt: skip
+    silent = Telling(
+        lambda: None, lambda step: None, lambda step, measured: None, lambda checkpoint, step: None
+    )
+    with tempfile.TemporaryDirectory(prefix="callboard-numbers-") as scratch:
+        pairs = [(str(number), numerals.read(number)) for number in trained_on]
+        trained = train(lambda: pairs, recipe, folder, Path(scratch), silent)
+    written = open_writer(folder, threads).write([str(number) for number in held_out], 32, 1)
+    right = [text == numerals.read(number) for text, number in zip(written.texts, held_out, strict=True)]
+    return {
+        "license": "Apache-2.0",
+        "metrics": {"accuracy": sum(right) / len(right), "parameters": trained.parameters},
+        "details": {
+            "data": f"whole numbers from 0 to {numerals.LARGEST:,} with their Sino-Korean readings, by rule",
+            "accuracy": f"share of {len(right):,} numbers not trained on whose reading is right to the letter",
+        },
+    }
+
+
+DEFAULTS = (
+    Default("lee-news", 2, lee_news),
+    Default("sentiment", 1, sentiment),
+    Default("numbers-ko", 1, numbers_ko),
+)
 
 
 def is_made(root: Path, default: Default) -> bool:

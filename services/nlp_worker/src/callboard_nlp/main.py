@@ -8,11 +8,13 @@ from pathlib import Path
 import structlog
 
 from callboard_nlp.engines import Classifier, Encoder, open_classifier, open_encoder
+from callboard_nlp.engines.interface import Writer
 from callboard_nlp.engines.word_vectors import open_word_vectors
 from callboard_nlp.handlers.encode import EncodeHandlers
 from callboard_nlp.handlers.evaluate import EvaluateHandlers
 from callboard_nlp.handlers.finetune import FinetuneHandlers
 from callboard_nlp.handlers.training import Workshop
+from callboard_nlp.handlers.transformer import TransformerHandlers
 from callboard_nlp.handlers.word2vec import Word2VecHandlers
 from callboard_nlp.models import Models
 from callboard_nlp.settings import NlpSettings
@@ -25,6 +27,8 @@ from callboard_shared.jobs import (
     EVALUATE,
     FINETUNE,
     SIMILARITY,
+    TRANSFORMER_GENERATE,
+    TRANSFORMER_TRAIN,
     WORD2VEC_QUERY,
     WORD2VEC_TRAIN,
 )
@@ -64,9 +68,15 @@ def _classifier(folder: Path) -> Classifier:
     )  # fmt: skip
 
 
+def _writer(folder: Path) -> Writer:
+    from callboard_nlp.engines.transformer.generation import open_writer
+
+    return open_writer(folder, settings.nlp_threads)
+
+
 models = Models(
     ModelFinder(shelf, store),
-    {"embed": _encoder, "classify": _classifier, "word2vec": open_word_vectors},
+    {"embed": _encoder, "classify": _classifier, "word2vec": open_word_vectors, "seq2seq": _writer},
     LoadedModels(model_settings.model_memory_bytes),
 )
 
@@ -81,16 +91,19 @@ _tasks = {
 worker.models = sorted({name for task in _tasks for name in shelf.refs(task)})
 workshop = Workshop(store, settings.nlp_threads, model_settings.cache_path / "scratch")
 word2vec = Word2VecHandlers(models, workshop)
+transformer = TransformerHandlers(models, workshop)
 if "nlp" in settings.nlp_queues:
     encode = EncodeHandlers(models)
     worker.handles(EMBED)(encode.embed)
     worker.handles(SIMILARITY)(encode.similarity)
     worker.handles(CLASSIFY)(encode.classify)
     worker.handles(WORD2VEC_QUERY)(word2vec.query)
+    worker.handles(TRANSFORMER_GENERATE)(transformer.generate)
 if "nlp-train" in settings.nlp_queues:
     worker.handles(WORD2VEC_TRAIN)(word2vec.train)
     worker.handles(FINETUNE)(FinetuneHandlers(models, workshop).finetune)
     worker.handles(EVALUATE)(EvaluateHandlers(models).evaluate)
+    worker.handles(TRANSFORMER_TRAIN)(transformer.train)
 
 
 @worker.on_start

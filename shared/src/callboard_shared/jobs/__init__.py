@@ -26,7 +26,10 @@ from callboard_shared.jobs.nlp import (
 )
 from callboard_shared.jobs.system import ECHO
 
-CATALOGUE = Catalogue(EMBED, SIMILARITY, CLASSIFY, FINETUNE, EVALUATE, WORD2VEC_TRAIN, WORD2VEC_QUERY, ECHO)
+CATALOGUE = Catalogue(
+    EMBED, SIMILARITY, CLASSIFY, FINETUNE, EVALUATE, WORD2VEC_TRAIN, WORD2VEC_QUERY, TRANSFORMER_TRAIN,
+    TRANSFORMER_GENERATE, ECHO,
+)  # fmt: skip
 
 QUEUES = ("nlp", "nlp-train", "llm", "tts", "vision", "vision-train", "courier", "system")
 """Every queue that a worker of this release serves, with job types or (so far) without."""

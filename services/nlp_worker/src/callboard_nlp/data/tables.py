@@ -48,9 +48,9 @@ def records(content: BinaryIO, columns: Sequence[str]) -> Iterator[Record]:
     if not start:
         raise FinalError(f"The file is empty. Give {_FORMATS}.", code="empty-file")
     if start.startswith(b"["):
-        return _of_objects(_array(content), columns, "Element")
+        return _of_objects(_array(content, columns), columns, "Element")
     if start.startswith(b"{"):
-        return _of_objects(_json_lines(content), columns, "Line")
+        return _of_objects(_json_lines(content, columns), columns, "Line")
     return _of_csv(content, columns)
 
 
@@ -171,23 +171,23 @@ def _delimiter(header: str, columns: Sequence[str]) -> str:
 def _of_objects(values: Iterator[tuple[int, Any]], columns: Sequence[str], what: str) -> Iterator[Record]:
     for index, (number, value) in enumerate(values):
         if not isinstance(value, dict):
-            raise _bad_json(f"{what} {number} is no object")
+            raise _bad_json(f"{what} {number} is no object", columns)
         keys = {str(key).strip().casefold(): key for key in reversed(value)}
         if index == 0 and any(column not in keys for column in columns):
             raise missing_columns(columns, list(value))
         yield tuple(value.get(keys.get(column)) for column in columns)
 
 
-def _json_lines(content: BinaryIO) -> Iterator[tuple[int, Any]]:
+def _json_lines(content: BinaryIO, columns: Sequence[str]) -> Iterator[tuple[int, Any]]:
     for number, line in enumerate(_lines(content), 1):
         if line.strip():
             try:
                 yield number, json.loads(line)
             except (json.JSONDecodeError, RecursionError) as error:
-                raise _bad_json(f"Line {number} is not valid JSON: {error}") from None
+                raise _bad_json(f"Line {number} is not valid JSON: {error}", columns) from None
 
 
-def _array(content: BinaryIO) -> Iterator[tuple[int, Any]]:
+def _array(content: BinaryIO, columns: Sequence[str]) -> Iterator[tuple[int, Any]]:
     """(number from 1, element) of a JSON array, decoded one by one: the array is never whole in memory."""
     decoder, lines = json.JSONDecoder(), _lines(content)
     text, number = next(lines).lstrip()[1:], 0
@@ -203,7 +203,9 @@ def _array(content: BinaryIO) -> Iterator[tuple[int, Any]]:
             # Perhaps its end is still to come. Twice as much each time, so that a long one is not tried for ever.
             more = _more(lines, max(_PIECE, len(text)))
             if not more or len(text) > _LONGEST_LINE:
-                raise _bad_json(f"Element {number + 1} of the array is not valid JSON: {error}") from None
+                raise _bad_json(
+                    f"Element {number + 1} of the array is not valid JSON: {error}", columns
+                ) from None
             text += more
             continue
         number, text = number + 1, text[end:]
@@ -218,11 +220,9 @@ def _more(lines: Iterator[str], characters: int) -> str:
     return "".join(taken)
 
 
-def _bad_json(what: str) -> FinalError:
-    return FinalError(
-        f'{what}. Give an object a line ({{"text": "…", "label": "…"}}), or an array of them.',
-        code="bad-json",
-    )
+def _bad_json(what: str, columns: Sequence[str]) -> FinalError:
+    example = ", ".join(f'"{column}": "…"' for column in columns)
+    return FinalError(f"{what}. Give an object a line ({{{example}}}), or an array of them.", code="bad-json")
 
 
 # --- Parquet ---

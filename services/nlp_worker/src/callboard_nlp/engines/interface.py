@@ -53,6 +53,32 @@ class Classifier(Protocol):
     def classify(self, texts: Sequence[str], after_part: AfterPart | None = None) -> Classified: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """By text: the answer; its tokens; whether it was cut at the most tokens; its score (greater is likelier)."""
+
+    texts: list[str]
+    tokens: list[int]
+    truncated: list[bool]
+    scores: list[float]
+
+
+class Writer(Protocol):
+    """A model that writes texts from texts."""
+
+    @property
+    def engine(self) -> str: ...
+
+    def check(self, texts: Sequence[str]) -> None:
+        """Raises FinalError ``text-too-long`` if one has more tokens than the model reads."""
+
+    def write(
+        self, texts: Sequence[str], max_length: int, beams: int, after_token: AfterPart | None = None
+    ) -> Written:
+        """An answer a text, in order, each of at most ``max_length`` tokens; ``beams`` 1: greedy. ``after_token`` is
+        called after each token with the texts answered so far and in all."""
+
+
 class Encoder(Protocol):
     """A model that turns texts into vectors."""
 

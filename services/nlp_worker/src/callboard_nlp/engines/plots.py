@@ -28,29 +28,31 @@ _LONGEST_NAME = 24
 _DPI = 120
 
 
-def training_plot(history: Sequence[dict[str, Any]], path: Path) -> None:
-    """``history``: {epoch, loss, eval_loss, accuracy, f1} by epoch."""
+def training_plot(history: Sequence[dict[str, Any]], path: Path, title: str = "Fine-tuning") -> None:
+    """``history``: {epoch, loss, eval_loss, accuracy, …} by epoch; the last two may be missing."""
     from matplotlib.ticker import MaxNLocator
 
     figure = _figure(8, 4.5)
     losses = figure.add_subplot()
     epochs = [one["epoch"] for one in history]
     losses.plot(epochs, [one["loss"] for one in history], "o-", color="tab:blue", label="training loss")
-    losses.plot(
-        epochs, [one["eval_loss"] for one in history], "s--", color="tab:orange", label="evaluation loss"
-    )
     losses.set_xlabel("Epoch")
     losses.set_ylabel("Loss")
-    losses.set_ylim(bottom=0)
     losses.xaxis.set_major_locator(MaxNLocator(integer=True))
     losses.grid(alpha=0.3)
-    accuracy = losses.twinx()
-    accuracy.plot(epochs, [one["accuracy"] for one in history], "^-", color="tab:green", label="accuracy")
-    accuracy.set_ylabel("Accuracy")
-    accuracy.set_ylim(0, 1.02)
-    lines = [*losses.get_lines(), *accuracy.get_lines()]
+    lines = [*losses.get_lines()]
+    if "eval_loss" in history[0]:
+        measured = [one["eval_loss"] for one in history]
+        losses.plot(epochs, measured, "s--", color="tab:orange", label="evaluation loss")
+        accuracy = losses.twinx()
+        shares = [one["accuracy"] for one in history]
+        accuracy.plot(epochs, shares, "^-", color="tab:green", label="accuracy")
+        accuracy.set_ylabel("Accuracy")
+        accuracy.set_ylim(0, 1.02)
+        lines = [*losses.get_lines(), *accuracy.get_lines()]
+    losses.set_ylim(bottom=0)
     figure.legend(lines, [str(line.get_label()) for line in lines], loc="outside lower center", ncols=3)
-    losses.set_title("Fine-tuning")
+    losses.set_title(title)
     _save(figure, path)
 
 

@@ -57,7 +57,7 @@ class EncodeHandlers:
         return [
             _labels(job, Classified(found.probabilities[a:b], found.tokens[a:b], found.truncated[a:b]),
                     classifier.labels, model.name)
-            for job, (a, b) in zip(jobs, _spans([job.input.texts for job in jobs]), strict=True)
+            for job, (a, b) in zip(jobs, spans([job.input.texts for job in jobs]), strict=True)
         ]  # fmt: skip
 
 
@@ -75,11 +75,11 @@ def _encode(
     """Each job's part of one encoding."""
     encoded = encoder.encode([text for part in texts for text in part], pooling, _telling(jobs))
     return [
-        Encoded(encoded.vectors[a:b], encoded.tokens[a:b], encoded.truncated[a:b]) for a, b in _spans(texts)
+        Encoded(encoded.vectors[a:b], encoded.tokens[a:b], encoded.truncated[a:b]) for a, b in spans(texts)
     ]
 
 
-def _spans(parts: Sequence[Sequence[str]]) -> list[tuple[int, int]]:
+def spans(parts: Sequence[Sequence[str]]) -> list[tuple[int, int]]:
     """Where each part begins and ends when they are laid end to end."""
     ends = np.cumsum([len(part) for part in parts]).tolist()
     return list(zip([0, *ends[:-1]], ends, strict=True))

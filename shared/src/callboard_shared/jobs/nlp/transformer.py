@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -20,6 +20,8 @@ from callboard_shared.jobs.base import (
 
 DEFAULT_TRANSFORMER = "numbers-ko"
 MAX_INLINE_PAIRS = 100_000
+LEAST_VOCABULARY = 259
+"""Every byte has a token, so that no text is unknown; and three are marks."""
 Side = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
 
 
@@ -41,6 +43,9 @@ class TransformerTrainInput(Input):
     warmup_steps: int = Field(
         default=0, ge=0, description="Steps in which the learning rate rises to its value."
     )
+    learning_rate_decay: Literal["none", "linear"] = Field(
+        default="none", description="linear: after the warm-up it falls to 0 over the training."
+    )
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     epochs: int = Field(default=10, ge=1, le=10_000)
     batch_size: int = Field(default=32, ge=1, le=4096, description="Pairs a step.")
@@ -48,10 +53,13 @@ class TransformerTrainInput(Input):
         default=128, ge=4, le=4096, description="Tokens of a side; longer pairs are left out."
     )
     vocabulary_size: int = Field(
-        default=8000, ge=64, le=100_000, description="At most; learned from the pairs."
+        default=8000,
+        ge=LEAST_VOCABULARY,
+        le=100_000,
+        description="Tokens at most: the 256 bytes, three marks, and what is frequent in the pairs.",
     )
     eval_share: float = Field(
-        default=0.1, ge=0, le=0.5, description="Share of the pairs that is only measured on."
+        default=0.1, ge=0, le=0.5, description="Share of the pairs that is only measured on; 0: none."
     )
     seed: int = Field(default=42, ge=0, le=2**31 - 1)
     name: NewModelName = Field(default="transformer", description="The model becomes `name@version`.")
@@ -67,7 +75,7 @@ class TransformerTrainInput(Input):
 
 class TransformerEpoch(Output):
     epoch: int
-    loss: float = Field(description="Mean cross entropy a token while training.")
+    loss: float = Field(description="Mean cross entropy a token while training, smoothing left out.")
     eval_loss: float | None = None
     accuracy: float | None = Field(
         default=None, description="Share of right tokens, with the target so far given."
@@ -75,7 +83,7 @@ class TransformerEpoch(Output):
 
 
 class TransformerFiles(Output):
-    training_plot: FileReference = Field(description="PNG: losses by epoch.")
+    training_plot: FileReference = Field(description="PNG: losses and accuracy by epoch.")
 
 
 class TransformerTrainOutput(Output):
@@ -86,7 +94,10 @@ class TransformerTrainOutput(Output):
     train_pairs: int
     eval_pairs: int
     skipped_pairs: int = Field(description="Left out since a side was longer than `max_length`.")
-    resumed_from_epoch: int | None = Field(default=None, description="After a worker was lost.")
+    steps: int
+    resumed_from_step: int | None = Field(
+        default=None, description="Of the checkpoint, after a worker was lost."
+    )
     files: TransformerFiles
 
 
@@ -101,6 +112,9 @@ class TransformerGenerateInput(Input):
 
 class TransformerGenerateOutput(Output):
     texts: list[str] = Field(description="One a text, in order.")
+    scores: list[float] = Field(
+        description="By text: the answer's log-likelihood over ((5 + tokens) / 6)^0.6, the end counted as a token."
+    )
     tokens: int = Field(description="Tokens written.")
     truncated: list[int] = Field(
         default_factory=list, description="Indices of answers that were cut at `max_length`."
@@ -119,7 +133,7 @@ TRANSFORMER_TRAIN = JobType(
     summary="Train an encoder–decoder Transformer on text pairs.",
     example={
         "pairs": _PAIRS, "d_model": 64, "nhead": 4, "num_encoder_layers": 1, "num_decoder_layers": 1,
-        "dim_feedforward": 128, "epochs": 10, "learning_rate": 2e-3, "vocabulary_size": 64,
+        "dim_feedforward": 128, "epochs": 10, "learning_rate": 2e-3, "vocabulary_size": 300,
     },
     limits=Limits(timeout_s=86_400),
 )  # fmt: skip
@@ -131,6 +145,11 @@ TRANSFORMER_GENERATE = JobType(
     output=TransformerGenerateOutput,
     summary="Write texts from texts with a Transformer that was trained here.",
     example={"texts": ["407", "2026"]},
-    batch=Batch(max_jobs=32, by=("model", "beams", "max_length")),
+    batch=Batch(
+        max_jobs=32,
+        by=("model", "beams", "max_length"),
+        weigh=lambda value: len(value.texts),
+        max_weight=512,
+    ),
     models={"model": ("seq2seq",)},
 )
