@@ -32,13 +32,15 @@ class Trained:
     @property
     def steps_per_s(self) -> float:
         """From the end of the first step to the end of the last one; what lies between them, such as a measuring of
-        the epoch, included."""
+        the epoch, included. Raises ``RuntimeError`` if it told of too few."""
+        if len(self.steps) < 2 or self.steps[-1][1] <= self.steps[0][1]:
+            raise RuntimeError(f"{self.job['type']} told of too few steps: {self.steps}")
         (first, start), (last, end) = self.steps[0], self.steps[-1]
         return (last - first) / (end - start)
 
 
 def train(stack: Measured, job_type: str, value: dict[str, Any]) -> Trained:
-    """Submit a job and wait for its end. Raises ``RuntimeError`` unless it succeeds and told of its steps."""
+    """Submit a job and wait for its end. Raises ``RuntimeError`` unless it succeeds."""
     with stack.wire() as connection:
         body = json.dumps({"type": job_type, "input": value}).encode()
         answer = connection.exchange(connection.prepared("POST", "/v1/jobs", body))
@@ -50,10 +52,7 @@ def train(stack: Measured, job_type: str, value: dict[str, Any]) -> Trained:
         if job["status"] != "succeeded":
             raise RuntimeError(f"{job_type} {job['status']}: {job['error']}")
         told = connection.exchange(connection.prepared("GET", f"{path}/events")).body.decode()
-    steps = _steps(told)
-    if len(steps) < 2 or steps[-1][1] <= steps[0][1]:
-        raise RuntimeError(f"{job_type} told of too few steps: {steps}")
-    return Trained(job, steps)
+    return Trained(job, _steps(told))
 
 
 def upload(stack: Measured, file: Path) -> str:

@@ -120,6 +120,7 @@ def sizes(text: str) -> str:
     return text.format(
         download=f"{small[0] / 1000:.1f}", disk=f"{small[1] / 1000:.1f}", minutes=minutes(small[0]),
         cuda_download=f"{large[0] / 1000:.1f}", cuda_disk=f"{large[1] / 1000:.1f}", cuda_minutes=minutes(large[0]),
+        computing=bootstrap.MAKING_MINUTES,
         test_download=f"{costs['dev'][0] / 1000:.1f}", test_disk=f"{costs['dev'][1] / 1000:.1f}",
     )  # fmt: skip
 
@@ -129,13 +130,14 @@ ENGLISH_SIZES = (
     "100 Mbit/s line (`make test` adds {test_download} GB and {test_disk} GB). With an NVIDIA GPU, or where the "
     "index of CPU builds of torch cannot be reached, it is {cuda_download} GB, {cuda_disk} GB and about "
     "{cuda_minutes} min. Sizes on disk with CUDA are measured; those with the CPU builds, and the downloads and "
-    "minutes, are estimates."
+    "minutes, are estimates. Then some default models are trained here, in about {computing} min on 2 cores."
 )
 KOREAN_SIZES = (
     "첫 `make`는 약 {download} GB를 내려받고 디스크를 {disk} GB 쓰며, 100 Mbit/s 회선에서 {minutes}분쯤 걸립니다"
     "(`make test`는 여기에 {test_download} GB와 {test_disk} GB를 더합니다). NVIDIA GPU가 있거나 torch의 CPU "
     "빌드 인덱스에 닿을 수 없으면 {cuda_download} GB, {cuda_disk} GB, {cuda_minutes}분쯤입니다. "
-    "CUDA 빌드의 디스크 크기는 측정값이고, CPU 빌드의 크기와 내려받기 크기, 시간은 추정값입니다."
+    "CUDA 빌드의 디스크 크기는 측정값이고, CPU 빌드의 크기와 내려받기 크기, 시간은 추정값입니다. "
+    "그다음 기본 모델 몇 개를 여기서 학습합니다(코어 2개로 {computing}분쯤)."
 )
 
 

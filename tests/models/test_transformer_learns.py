@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from callboard_nlp.default_models import DEFAULTS, make
-from callboard_nlp.engines.finetune_recipe import Telling
+from callboard_nlp.engines.telling import Telling
 from callboard_nlp.engines.transformer.generation import open_writer
 from callboard_nlp.engines.transformer.recipe import Architecture, Recipe
 from callboard_nlp.engines.transformer.training import train

@@ -16,7 +16,8 @@ import pyarrow.parquet
 import pytest
 
 from callboard_nlp.data import hub, labelled, splits, tables
-from callboard_nlp.data.labelled import Rows, Source, Survey, file_source
+from callboard_nlp.data.labelled import Rows, Survey, file_source
+from callboard_nlp.data.rows import Source
 from callboard_shared.errors import FinalError, JobError, RetryableError
 
 PAIRS = [("a fine film", "good"), ('he said "no"\nand left, slowly', "bad"), ("서울; 좋아요", "good")]

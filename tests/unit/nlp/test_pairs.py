@@ -12,7 +12,7 @@ import pyarrow.parquet
 import pytest
 
 from callboard_nlp.data import pairs
-from callboard_nlp.data.labelled import Source
+from callboard_nlp.data.rows import Source
 from callboard_shared.errors import FinalError
 from callboard_shared.worker import JobCanceled
 

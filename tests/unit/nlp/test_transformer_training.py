@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from callboard_nlp.engines.finetune_recipe import Step, Telling
+from callboard_nlp.engines.telling import Step, Telling
 from callboard_nlp.engines.transformer import batches, threads, training
 from callboard_nlp.engines.transformer.batches import Pairs
 from callboard_nlp.engines.transformer.recipe import Architecture, Recipe, Trained

@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 from gensim.models.word2vec import Word2Vec, train_epoch_cbow
 
-from callboard_nlp.engines import word2vec, word2vec_epochs
-from callboard_nlp.engines.word2vec import Recipe, Trained, train
-from callboard_nlp.engines.word2vec_corpus import LONGEST, from_lists, from_texts
-from callboard_nlp.engines.word2vec_epochs import Watcher
-from callboard_nlp.engines.word_vectors import open_word_vectors
+from callboard_nlp.engines.word2vec import epochs as word2vec_epochs
+from callboard_nlp.engines.word2vec import training as word2vec
+from callboard_nlp.engines.word2vec.corpus import LONGEST, from_lists, from_texts
+from callboard_nlp.engines.word2vec.epochs import Watcher
+from callboard_nlp.engines.word2vec.training import Recipe, Trained, train
+from callboard_nlp.engines.word2vec.vectors import open_word_vectors
 from callboard_shared.errors import FinalError
 from callboard_shared.worker import JobCanceled
 
@@ -155,8 +156,8 @@ SAME = [{}, {"sg": 1}, {"negative": 0}, {"negative": 0, "sample": 0.0, "sg": 1}]
 def test_a_seed_gives_the_same_bytes_in_every_process(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from dataclasses import replace\n"
-        "from callboard_nlp.engines.word2vec import Recipe, train\n"
-        "from callboard_nlp.engines.word2vec_corpus import from_texts\n"
+        "from callboard_nlp.engines.word2vec.training import Recipe, train\n"
+        "from callboard_nlp.engines.word2vec.corpus import from_texts\n"
         f"recipe = Recipe(*{(*[getattr(RECIPE, name) for name in Recipe.__dataclass_fields__],)!r})\n"
         f"for number, changes in enumerate({SAME!r}):\n"
         "    folder = Path(sys.argv[1], str(number)); folder.mkdir(parents=True)\n"

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from callboard_nlp.engines.word2vec_corpus import LONGEST, from_file, from_lists, from_texts
-from callboard_nlp.engines.word2vec_vocabulary import WordCounts
-from callboard_nlp.engines.words import Tokenize, tokenizer
+from callboard_nlp.engines.word2vec.corpus import LONGEST, from_file, from_lists, from_texts
+from callboard_nlp.engines.word2vec.vocabulary import WordCounts
+from callboard_nlp.engines.word2vec.words import Tokenize, tokenizer
 from callboard_shared.errors import FinalError
 from callboard_shared.worker import JobCanceled
 

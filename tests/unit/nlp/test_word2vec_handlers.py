@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from callboard_nlp.engines.word_vectors import open_word_vectors
+from callboard_nlp.engines.word2vec.vectors import open_word_vectors
 from callboard_nlp.handlers.training import Workshop
 from callboard_nlp.handlers.word2vec import Word2VecHandlers, compare
 from callboard_nlp.models import OpenModel

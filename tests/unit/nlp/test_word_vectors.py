@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from callboard_nlp.engines.word2vec import Recipe, train
-from callboard_nlp.engines.word2vec_corpus import from_lists, from_texts
-from callboard_nlp.engines.word_vectors import WordVectors, open_word_vectors
+from callboard_nlp.engines.word2vec.corpus import from_lists, from_texts
+from callboard_nlp.engines.word2vec.training import Recipe, train
+from callboard_nlp.engines.word2vec.vectors import WordVectors, open_word_vectors
 from callboard_shared.errors import FinalError
 
 RECIPE = Recipe("words", 16, 3, 1, 0, 5, 1e-3, 0.05, 12, seed=7, threads=1)

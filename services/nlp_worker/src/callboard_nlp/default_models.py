@@ -37,8 +37,8 @@ def lee_news(folder: Path, threads: int) -> dict[str, Any]:
     """Word vectors of 300 news documents that gensim brings for its own tests."""
     from gensim.test.utils import datapath
 
-    from callboard_nlp.engines.word2vec import Recipe, train
-    from callboard_nlp.engines.word2vec_corpus import from_file
+    from callboard_nlp.engines.word2vec.corpus import from_file
+    from callboard_nlp.engines.word2vec.training import Recipe, train
 
     recipe = Recipe("words", 100, 5, 3, 1, 5, 1e-3, 0.025, 30, seed=1, threads=1)
     with open(datapath("lee_background.cor"), "rb") as corpus:
@@ -58,11 +58,13 @@ def sentiment(folder: Path, threads: int) -> dict[str, Any]:
 
     from callboard_nlp.data import labelled, splits
     from callboard_nlp.data.reviews import film_reviews
-    from callboard_nlp.engines.finetune import finetune
-    from callboard_nlp.engines.finetune_recipe import Recipe, Telling
+    from callboard_nlp.data.rows import Source
+    from callboard_nlp.engines.finetune.recipe import Recipe
+    from callboard_nlp.engines.finetune.training import finetune
+    from callboard_nlp.engines.telling import silent
 
     reviews = film_reviews()
-    source = labelled.Source("reviews", lambda: zip(reviews.texts, reviews.labels, strict=True))
+    source = Source("reviews", lambda: zip(reviews.texts, reviews.labels, strict=True))
     found = labelled.survey(source, lambda: None)
     train, test = splits.split(source, found, found.rows - _HELD_OUT, _HELD_OUT, seed=42)
     recipe = Recipe(
@@ -70,13 +72,10 @@ def sentiment(folder: Path, threads: int) -> dict[str, Any]:
         max_length=128, padding="dynamic", seed=42, save_steps=len(train), early_stopping_patience=None,
         class_weights=False, threads=threads, by_length=True, bf16_on_cpu=True,
     )  # fmt: skip
-    telling = Telling(
-        lambda: None, lambda step: None, lambda step, measured: None, lambda checkpoint, step: None
-    )
     with tempfile.TemporaryDirectory(prefix="callboard-sentiment-") as scratch:
         tuned = finetune(
             Path(get_model_path()), DEFAULT_ENCODER, train, test, ["negative", "positive"], recipe, folder,
-            Path(scratch), telling,
+            Path(scratch), silent(),
         )  # fmt: skip
     return {
         "license": "Apache-2.0",
@@ -97,7 +96,7 @@ _HELD_OUT = 1000
 def numbers_ko(folder: Path, threads: int) -> dict[str, Any]:
     """A small Transformer that reads whole numbers in Korean: 2026 becomes 이천이십육."""
     from callboard_nlp import numerals
-    from callboard_nlp.engines.finetune_recipe import Telling
+    from callboard_nlp.engines.telling import silent
     from callboard_nlp.engines.transformer.generation import open_writer
     from callboard_nlp.engines.transformer.recipe import Architecture, Recipe
     from callboard_nlp.engines.transformer.training import train
@@ -108,12 +107,9 @@ def numbers_ko(folder: Path, threads: int) -> dict[str, Any]:
         label_smoothing=0.0, epochs=6, batch_size=64, max_length=16, vocabulary_size=320, eval_share=0.0, seed=0,
         threads=threads,
     )  # fmt: skip
-    silent = Telling(
-        lambda: None, lambda step: None, lambda step, measured: None, lambda checkpoint, step: None
-    )
     with tempfile.TemporaryDirectory(prefix="callboard-numbers-") as scratch:
         pairs = [(str(number), numerals.read(number)) for number in trained_on]
-        trained = train(lambda: pairs, recipe, folder, Path(scratch), silent)
+        trained = train(lambda: pairs, recipe, folder, Path(scratch), silent())
     written = open_writer(folder, threads).write([str(number) for number in held_out], 32, 1)
     right = [text == numerals.read(number) for text, number in zip(written.texts, held_out, strict=True)]
     return {

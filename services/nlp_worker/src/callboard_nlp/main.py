@@ -9,7 +9,7 @@ import structlog
 
 from callboard_nlp.engines import Classifier, Encoder, open_classifier, open_encoder
 from callboard_nlp.engines.interface import Writer
-from callboard_nlp.engines.word_vectors import open_word_vectors
+from callboard_nlp.engines.word2vec.vectors import open_word_vectors
 from callboard_nlp.handlers.encode import EncodeHandlers
 from callboard_nlp.handlers.evaluate import EvaluateHandlers
 from callboard_nlp.handlers.finetune import FinetuneHandlers

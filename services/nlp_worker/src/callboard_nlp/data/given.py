@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from callboard_nlp.data.hub import hub_splits
-from callboard_nlp.data.labelled import Source, file_source
+from callboard_nlp.data.labelled import file_source
+from callboard_nlp.data.rows import Source
 from callboard_shared.jobs.nlp import Dataset
 from callboard_shared.worker import Context
 

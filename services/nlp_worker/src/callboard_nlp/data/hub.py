@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from callboard_nlp.data.labelled import Source
+from callboard_nlp.data.rows import Source
 from callboard_nlp.data.tables import missing_columns
 from callboard_shared.errors import FinalError, RetryableError
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from callboard_nlp.data import tables
+from callboard_nlp.data.rows import Check, Numbers, Source, shown
 from callboard_shared.errors import FinalError
 from callboard_shared.jobs.nlp.encode import MAX_TEXT_CHARS
 
@@ -20,20 +21,6 @@ _MOST_LABELS_COUNTED = 10_000
 _CHECK_ROWS = 4096
 _NO_LABEL = frozenset({"", "nan", "null"})
 """As spreadsheets and pandas write a label that is not there."""
-
-Check = Callable[[], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Rows that can be read more than once, so that none need be kept.
-
-    what: the input's field, for messages; read: raw (text, label) by row; names: of the labels, if they are numbers
-    """
-
-    what: str
-    read: Callable[[], Iterable[tuple[Any, ...]]]
-    names: list[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +47,7 @@ def survey(source: Source, check: Check) -> Survey:
     """Read every row once. Raises FinalError: those of ``tables``, and ``empty-rows``, ``missing-labels``,
     ``bad-text``, ``bad-label``, ``too-many-labels``."""
     labels: Counter[str] = Counter()
-    no_text, no_label, rows = _Numbers(), _Numbers(), 0
+    no_text, no_label, rows = Numbers(), Numbers(), 0
     for rows, (text, label) in enumerate(_cleaned(source), 1):
         if rows % _CHECK_ROWS == 0:
             check()
@@ -159,7 +146,7 @@ def _text(source: Source, number: int, value: Any) -> str | None:
         return None
     if not isinstance(value, str):
         raise FinalError(
-            f"{source.what}: the text of row {number} is no text but {_shown(value)}. Are the columns mixed up?",
+            f"{source.what}: the text of row {number} is no text but {shown(value)}. Are the columns mixed up?",
             code="bad-text",
         )
     if not value.strip():
@@ -185,35 +172,12 @@ def _label(source: Source, number: int, value: Any) -> str | None:
             return _label(source, number, int(label))
         return None if label.lower() in _NO_LABEL else label
     raise FinalError(
-        f"{source.what}: the label of row {number} is {_shown(value)}; a label is a name of up to {_LONGEST_LABEL} "
+        f"{source.what}: the label of row {number} is {shown(value)}; a label is a name of up to {_LONGEST_LABEL} "
         "characters or a whole number. Is `label` the right column?",
         code="bad-label",
     )
 
 
-class _Numbers:
-    """How many rows, and the first ten of them."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._first: list[int] = []
-
-    def add(self, number: int) -> None:
-        self.count += 1
-        if self.count <= _NAMED:
-            self._first.append(number)
-
-    def told(self, what: str) -> str:
-        numbers = ", ".join(map(str, self._first)) + (", …" if self.count > _NAMED else "")
-        some = f"{self.count} rows have" if self.count > 1 else "a row has"
-        return f"{some} no {what}: row {numbers} (the first row of data is row 1)."
-
-
 def _listed(names: Iterable[str]) -> str:
     some = [repr(name[:40]) for name in list(names)[: _NAMED + 1]]
     return ", ".join(some[:_NAMED]) + (", …" if len(some) > _NAMED else "")
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:60] + "…"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 from callboard_nlp.data import tables
-from callboard_nlp.data.labelled import Check, Source, _Numbers, _shown
+from callboard_nlp.data.rows import Check, Numbers, Source, shown
 from callboard_shared.errors import FinalError
 
 MIN_PAIRS = 4
@@ -27,7 +27,7 @@ def file_source(content: BinaryIO) -> Source:
 def survey(source: Source, check: Check) -> int:
     """Read every pair once; gives how many there are. Raises FinalError: those of ``tables``, and ``empty-rows``,
     ``bad-text``, ``too-few-pairs``."""
-    empty, count = {column: _Numbers() for column in COLUMNS}, 0
+    empty, count = {column: Numbers() for column in COLUMNS}, 0
     for count, pair in enumerate(_cleaned(source), 1):
         if count % _CHECK_ROWS == 0:
             check()
@@ -66,7 +66,7 @@ def _text(source: Source, number: int, value: Any) -> str | None:
         value = str(value)  # a column of numbers is text to a Transformer
     if not isinstance(value, str):
         raise FinalError(
-            f"{source.what}: row {number} has {_shown(value)} where a text is wanted. Are `source` and `target` the "
+            f"{source.what}: row {number} has {shown(value)} where a text is wanted. Are `source` and `target` the "
             "right columns?",
             code="bad-text",
         )

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from callboard_nlp.data.labelled import Rows, Source, Survey, rows_of
+from callboard_nlp.data.labelled import Rows, Survey, rows_of
+from callboard_nlp.data.rows import Source
 
 _EVAL_SHARE = 3
 """Of too few rows one of so many is measured on."""

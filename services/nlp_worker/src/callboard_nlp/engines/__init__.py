@@ -7,6 +7,12 @@ torch_engine.py, openvino_engine.py
 export.py      runs in a process of its own: writes a model in OpenVINO's format
 opening.py     which engine opens a model
 hub.py         fetches a model of the Hugging Face hub
+
+finetune/, word2vec/, transformer/: what trains, a package a family; and what the trainings share:
+telling.py     what a training tells, and how it is stopped
+rhythm.py      when it is saved
+metrics.py     how good labels are
+plots.py       pictures of a training
 """
 
 from callboard_nlp.engines.interface import Classified, Classifier, Encoded, Encoder, Pooling

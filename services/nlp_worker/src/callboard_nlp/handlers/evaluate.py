@@ -13,7 +13,7 @@ import numpy as np
 
 from callboard_nlp.data import labelled, splits
 from callboard_nlp.data.given import sources
-from callboard_nlp.data.labelled import Source
+from callboard_nlp.data.rows import Source
 from callboard_nlp.engines.interface import Classified, Classifier
 from callboard_nlp.models import Models
 from callboard_shared.jobs.nlp import EvaluateInput

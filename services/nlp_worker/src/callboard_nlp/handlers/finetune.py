@@ -11,9 +11,9 @@ from typing import Any
 from callboard_nlp.data import labelled, splits
 from callboard_nlp.data.given import sources
 from callboard_nlp.data.labelled import Rows
-from callboard_nlp.engines.finetune_recipe import Recipe, Tuned
+from callboard_nlp.engines.finetune.recipe import Recipe, Tuned
 from callboard_nlp.handlers.artifacts import reference
-from callboard_nlp.handlers.training import TRAINED, Workshop
+from callboard_nlp.handlers.training import TRAINED, Checkpoints, Workshop, telling
 from callboard_nlp.models import Models
 from callboard_shared.errors import FinalError
 from callboard_shared.jobs.nlp import FinetuneInput
@@ -26,11 +26,15 @@ class FinetuneHandlers:
         self._models, self._workshop = models, workshop
 
     def finetune(self, job: Job[FinetuneInput]) -> dict[str, Any]:
-        with self._workshop.checkpoints(job), self._workshop.folder(job) as scratch:
-            return self._finetune(job, scratch)
+        # The checkpoints last: one that is on its way out of the folder is waited for first.
+        with (
+            self._workshop.folder(job) as scratch,
+            self._workshop.checkpoints(job, job.input.save_total_limit) as kept,
+        ):
+            return self._finetune(job, scratch, kept)
 
-    def _finetune(self, job: Job[FinetuneInput], scratch: Path) -> dict[str, Any]:
-        from callboard_nlp.engines.finetune import finetune
+    def _finetune(self, job: Job[FinetuneInput], scratch: Path, checkpoints: Checkpoints) -> dict[str, Any]:
+        from callboard_nlp.engines.finetune.training import finetune
 
         value, context = job.input, job.context
         base_name, base = self._models.folder(job, value.base_model, "embed", "classify")
@@ -39,10 +43,10 @@ class FinetuneHandlers:
         context.check_canceled()
         made, resume = scratch / "model", scratch / "resumed"
         made.mkdir()
-        resumed = self._workshop.restored(job, resume)
+        resumed = checkpoints.restored(resume)
         tuned = finetune(
             base, base_name, train, evaluation, labels, _recipe(value, self._workshop.threads), made, scratch,
-            self._workshop.telling(job, value.save_total_limit), resume if resumed is not None else None,
+            telling(job, checkpoints), resume if resumed is not None else None,
         )  # fmt: skip
         context.usage["tokens"] = tuned.tokens
         context.check_canceled()

@@ -6,11 +6,12 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from callboard_nlp.engines.finetune_recipe import Step, Telling
+from callboard_nlp.engines.telling import Step, Telling
 from callboard_shared.errors import CallboardError, FinalError, LedgerError
 from callboard_shared.files import StorageFull
 from callboard_shared.models.store import ModelStore
@@ -41,10 +42,12 @@ class Workshop:
             yield Path(made)
 
     @contextmanager
-    def checkpoints(self, job: Job[Any]) -> Iterator[None]:
-        """Those of the job outlive an attempt that is made again, and no other."""
+    def checkpoints(self, job: Job[Any], keep: int = 2) -> Iterator[Checkpoints]:
+        """The ``keep`` newest of the job; they outlive an attempt that is made again, and no other."""
+        kept = Checkpoints(job, self.store(), keep)
         try:
-            yield
+            with kept:
+                yield kept
         except CallboardError as error:
             if isinstance(error, FinalError | JobCanceled):
                 self.store().forget_checkpoints(job.id)
@@ -54,35 +57,68 @@ class Workshop:
             raise
         self.store().forget_checkpoints(job.id)
 
-    def restored(self, job: Job[Any], folder: Path) -> int | None:
-        """The step of the job's newest checkpoint, which is put into ``folder`` (not there yet); None without one."""
-        step = self.store().restore_checkpoint(job.id, folder)
+
+class Checkpoints:
+    """A job's checkpoints in the model store. Each is stored beside the training, which goes on meanwhile; what is
+    still on its way is waited for by the next one, and at the end of the block."""
+
+    def __init__(self, job: Job[Any], store: ModelStore, keep: int) -> None:
+        self._job, self._store, self._keep = job, store, keep
+        self._storing = ThreadPoolExecutor(1, "checkpoints")
+        self._last: Future[None] | None = None
+
+    def restored(self, folder: Path) -> int | None:
+        """The step of the newest one, which is put into ``folder`` (not there yet); None without one."""
+        step = self._store.restore_checkpoint(self._job.id, folder)
         if step is not None:
-            job.context.log("info", f"resumed from step {step}")
+            self._job.context.log("info", f"resumed from step {step}")
         return step
 
-    def telling(self, job: Job[Any], keep: int) -> Telling:
-        """Of a training whose input has ``epochs``. ``keep``: checkpoints, the newest ones."""
-        context, epochs = job.context, job.input.epochs
+    def save(self, folder: Path, step: int) -> None:
+        """Take a folder over, to keep it as the checkpoint of a step."""
+        self._await_last()
+        self._last = self._storing.submit(self._stored, folder, step)
 
-        def on_step(at: Step) -> None:
-            context.progress(
-                TRAINED * at.step / at.steps, f"epoch {at.epoch} of {epochs}", step=at.step, steps=at.steps,
-                loss=at.loss, learning_rate=at.learning_rate,
-            )  # fmt: skip
+    def __enter__(self) -> Checkpoints:
+        return self
 
-        def on_epoch(at: Step, measured: dict[str, float]) -> None:
-            name = "accuracy" if "accuracy" in measured else "loss"
-            message = f"epoch {at.epoch} of {epochs}: {name} {measured[name]:.3f}"
-            context.progress(TRAINED * at.step / at.steps, message, step=at.step, steps=at.steps, **measured)
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._await_last()
+        finally:
+            self._storing.shutdown()
 
-        def save(folder: Path, step: int) -> None:
-            try:
-                self.store().save_checkpoint(
-                    folder, owner=job.owner, job_id=job.id, attempt=job.attempt, step=step, keep=keep
-                )
-            except (LedgerError, StorageFull) as error:
-                # The training itself can do without.
-                context.log("warning", f"the checkpoint of step {step} could not be saved: {error.detail}")
+    def _await_last(self) -> None:
+        last, self._last = self._last, None
+        if last is not None:
+            last.result()
 
-        return Telling(context.check_canceled, on_step, on_epoch, save)
+    def _stored(self, folder: Path, step: int) -> None:
+        job = self._job
+        try:
+            self._store.save_checkpoint(
+                folder, owner=job.owner, job_id=job.id, attempt=job.attempt, step=step, keep=self._keep
+            )
+        except (LedgerError, StorageFull) as error:
+            # The training itself can do without.
+            job.context.log("warning", f"the checkpoint of step {step} could not be saved: {error.detail}")
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def telling(job: Job[Any], checkpoints: Checkpoints) -> Telling:
+    """Of a training whose input has ``epochs``."""
+    context, epochs = job.context, job.input.epochs
+
+    def on_step(at: Step) -> None:
+        context.progress(
+            TRAINED * at.step / at.steps, f"epoch {at.epoch} of {epochs}", step=at.step, steps=at.steps,
+            loss=at.loss, learning_rate=at.learning_rate,
+        )  # fmt: skip
+
+    def on_epoch(at: Step, measured: dict[str, float]) -> None:
+        name = "accuracy" if "accuracy" in measured else "loss"
+        message = f"epoch {at.epoch} of {epochs}: {name} {measured[name]:.3f}"
+        context.progress(TRAINED * at.step / at.steps, message, step=at.step, steps=at.steps, **measured)
+
+    return Telling(context.check_canceled, on_step, on_epoch, checkpoints.save)

@@ -8,19 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from callboard_nlp.data import pairs
-from callboard_nlp.data.labelled import Source
+from callboard_nlp.data.rows import Source
 from callboard_nlp.engines.interface import AfterPart, Writer, Written
 from callboard_nlp.engines.transformer.recipe import Architecture, Recipe, Trained
 from callboard_nlp.handlers.artifacts import reference
 from callboard_nlp.handlers.encode import Outputs, spans
-from callboard_nlp.handlers.training import TRAINED, Workshop
+from callboard_nlp.handlers.training import TRAINED, Checkpoints, Workshop, telling
 from callboard_nlp.models import Models
 from callboard_shared.errors import FinalError
 from callboard_shared.jobs.nlp import TransformerGenerateInput, TransformerTrainInput
 from callboard_shared.models import TrainedModel
 from callboard_shared.worker import Job
-
-_CHECKPOINTS = 2
 
 
 class TransformerHandlers:
@@ -28,12 +26,15 @@ class TransformerHandlers:
         self._models, self._workshop = models, workshop
 
     def train(self, job: Job[TransformerTrainInput]) -> dict[str, Any]:
+        # The checkpoints last: one that is on its way out of the folder is waited for first.
         with (
-            self._workshop.checkpoints(job), self._workshop.folder(job) as scratch, ExitStack() as opened
+            ExitStack() as opened, self._workshop.folder(job) as scratch, self._workshop.checkpoints(job) as checkpoints
         ):  # fmt: skip
-            return self._train(job, scratch, _source(job, opened))
+            return self._train(job, scratch, _source(job, opened), checkpoints)
 
-    def _train(self, job: Job[TransformerTrainInput], scratch: Path, source: Source) -> dict[str, Any]:
+    def _train(
+        self, job: Job[TransformerTrainInput], scratch: Path, source: Source, checkpoints: Checkpoints
+    ) -> dict[str, Any]:
         from callboard_nlp.engines.transformer.training import train
 
         value, context = job.input, job.context
@@ -41,10 +42,10 @@ class TransformerHandlers:
         pairs.survey(source, context.check_canceled)
         made, resume = scratch / "model", scratch / "resumed"
         made.mkdir()
-        resumed = self._workshop.restored(job, resume)
+        resumed = checkpoints.restored(resume)
         trained = train(
             lambda: pairs.pairs_of(source), _recipe(value, self._workshop.threads), made, scratch,
-            self._workshop.telling(job, _CHECKPOINTS), resume if resumed is not None else None,
+            telling(job, checkpoints), resume if resumed is not None else None,
         )  # fmt: skip
         context.usage["tokens"] = trained.tokens
         context.check_canceled()

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from callboard_nlp.engines.word2vec import Recipe, Trained, train
-from callboard_nlp.engines.word2vec_corpus import Sentences, from_file, from_lists, from_texts
-from callboard_nlp.engines.word2vec_epochs import Watcher
-from callboard_nlp.engines.word_vectors import WordVectors
+from callboard_nlp.engines.word2vec.corpus import Sentences, from_file, from_lists, from_texts
+from callboard_nlp.engines.word2vec.epochs import Watcher
+from callboard_nlp.engines.word2vec.training import Recipe, Trained, train
+from callboard_nlp.engines.word2vec.vectors import WordVectors
 from callboard_nlp.handlers.artifacts import reference
 from callboard_nlp.handlers.training import Workshop
 from callboard_nlp.models import Models

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
@@ -16,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from callboard_nlp.engines.finetune_checkpoints import Rhythm
-from callboard_nlp.engines.finetune_recipe import Step, Telling
 from callboard_nlp.engines.plots import training_plot
+from callboard_nlp.engines.rhythm import Rhythm
+from callboard_nlp.engines.telling import Step, Telling
 from callboard_nlp.engines.transformer import checkpoint, stored
 from callboard_nlp.engines.transformer.batches import Batch, Pairs, epoch, in_order, split
 from callboard_nlp.engines.transformer.checkpoint import Progress
@@ -170,7 +169,6 @@ class _Run:
         folder.mkdir()
         checkpoint.save(folder, self.model, self.optimizer, self._tokenizer, self.at)
         self._telling.save(folder, self.at.step)
-        shutil.rmtree(folder)
         self._rhythm.saved()
 
 

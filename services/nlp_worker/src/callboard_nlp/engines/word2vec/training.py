@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from callboard_nlp.engines.word2vec_blocks import Blocks, block_words
-from callboard_nlp.engines.word2vec_epochs import Epochs, Watcher
-from callboard_nlp.engines.word2vec_vocabulary import Vocabulary, WordCounts
-from callboard_nlp.engines.words import Manner
+from callboard_nlp.engines.word2vec.blocks import Blocks, block_words
+from callboard_nlp.engines.word2vec.epochs import Epochs, Watcher
+from callboard_nlp.engines.word2vec.vocabulary import Vocabulary, WordCounts
+from callboard_nlp.engines.word2vec.words import Manner
 from callboard_shared.errors import FinalError
 
 _MODEL_BYTES = 600_000_000

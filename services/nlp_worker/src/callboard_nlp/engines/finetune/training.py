@@ -21,12 +21,13 @@ from transformers import (
 )
 
 from callboard_nlp.data.labelled import Rows
-from callboard_nlp.engines.finetune_base import open_base
-from callboard_nlp.engines.finetune_checkpoints import TrainingState
-from callboard_nlp.engines.finetune_recipe import Recipe, Telling, Tuned
-from callboard_nlp.engines.finetune_steering import Seen, Steering
+from callboard_nlp.engines.finetune.base import open_base
+from callboard_nlp.engines.finetune.checkpoints import TrainingState
+from callboard_nlp.engines.finetune.recipe import Recipe, Tuned
+from callboard_nlp.engines.finetune.steering import Seen, Steering
 from callboard_nlp.engines.metrics import measured
 from callboard_nlp.engines.plots import confusion_plot, training_plot
+from callboard_nlp.engines.telling import Telling
 from callboard_shared.errors import FinalError
 
 _TOKENIZED = 256

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from callboard_nlp.engines.finetune_checkpoints import Rhythm
+from callboard_nlp.engines.rhythm import Rhythm
 
 
 class Clock:

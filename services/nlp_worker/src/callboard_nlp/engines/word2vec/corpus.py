@@ -10,7 +10,7 @@ import codecs
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
-from callboard_nlp.engines.words import Manner, spelled, tokenizer
+from callboard_nlp.engines.word2vec.words import Manner, spelled, tokenizer
 from callboard_shared.errors import FinalError
 
 Sentences = Iterator[list[str]]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from callboard_nlp.engines.word2vec_corpus import LONGEST
+from callboard_nlp.engines.word2vec.corpus import LONGEST
 
 _OPERATIONS = 100_000_000
 """Multiplications of a block: less than 0.1 s, after which its thread hears a cancel."""

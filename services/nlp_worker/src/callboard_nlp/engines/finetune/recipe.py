@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 
@@ -31,31 +29,6 @@ class Recipe:
     threads: int
     by_length: bool = False
     bf16_on_cpu: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """After one step: ``step`` of ``steps`` in all, within ``epoch`` (from 1)."""
-
-    step: int
-    steps: int
-    epoch: int
-    loss: float
-    learning_rate: float
-
-
-@dataclass(frozen=True, slots=True)
-class Telling:
-    """What the training calls, and how it is stopped: each may raise.
-
-    check: between steps and between batches that are measured; on_epoch: its last step, and the history's entry;
-    save: a folder to keep as the checkpoint of a step
-    """
-
-    check: Callable[[], None]
-    on_step: Callable[[Step], None]
-    on_epoch: Callable[[Step, dict[str, float]], None]
-    save: Callable[[Path, int], None]
 
 
 @dataclass(frozen=True, slots=True)

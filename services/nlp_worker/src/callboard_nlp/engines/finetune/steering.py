@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,11 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from callboard_nlp.engines.finetune_checkpoints import Rhythm, TrainingState
-from callboard_nlp.engines.finetune_recipe import Recipe, Step, Telling
+from callboard_nlp.engines.finetune.checkpoints import TrainingState
+from callboard_nlp.engines.finetune.recipe import Recipe
 from callboard_nlp.engines.metrics import Measured
+from callboard_nlp.engines.rhythm import Rhythm
+from callboard_nlp.engines.telling import Step, Telling
 from callboard_shared.errors import FinalError
 
 
@@ -96,7 +97,6 @@ class Steering(TrainerCallback):
         folder = Path(args.output_dir, f"checkpoint-{state.global_step}")
         self._state.save(folder, self._best)
         self._telling.save(folder, state.global_step)
-        shutil.rmtree(folder)
         self._rhythm.saved()
 
     def _save_if(self, control: Any, wanted: bool) -> None:

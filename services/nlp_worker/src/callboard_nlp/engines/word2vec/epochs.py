@@ -20,7 +20,7 @@ from gensim.matutils import zeros_aligned
 from gensim.models.word2vec import Word2Vec, train_epoch_cbow, train_epoch_sg
 from gensim.models.word2vec_corpusfile import CythonVocab
 
-from callboard_nlp.engines.word2vec_blocks import Block, Blocks
+from callboard_nlp.engines.word2vec.blocks import Block, Blocks
 
 _LOOK_UP_S = 0.1
 _TELL_S = 1.0

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from callboard_nlp.engines.interface import Floats
-from callboard_nlp.engines.words import Manner, Tokenize, spellings, tokenizer, unicode_words
+from callboard_nlp.engines.word2vec.words import Manner, Tokenize, spellings, tokenizer, unicode_words
 from callboard_shared.errors import FinalError
 
 _LOOKED_AT = 50_000
