@@ -53,7 +53,7 @@ class Diary:
             raise Interrupted
 
     def save(self, folder: Path, step: int) -> None:
-        shutil.copytree(folder, self.folder / f"step-{step}")
+        shutil.move(folder, self.folder / f"step-{step}")
         self.saved.append(step)
 
 

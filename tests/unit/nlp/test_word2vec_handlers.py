@@ -123,7 +123,7 @@ def test_the_published_model_says_how_it_was_made(handlers: Word2VecHandlers, pu
 def test_words_that_find_no_room_are_a_warning_and_in_the_output(
     handlers: Word2VecHandlers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("callboard_nlp.engines.word2vec._MODEL_BYTES", 3000)
+    monkeypatch.setattr("callboard_nlp.engines.word2vec.training._MODEL_BYTES", 3000)
     output, context = train(handlers, texts=TEXTS)
     assert output.vocabulary_size + output.left_out == 8 and output.left_out > 0
     assert [level for level, _ in context.logs] == ["warning"]
