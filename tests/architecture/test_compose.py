@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from callboard_embedded.members import WORKERS
+from callboard_embedded.members import TRAINING_MALLOC, WORKERS
 from callboard_gateway.settings import ServerSettings
 from callboard_shared.settings import WorkerSettings
 
@@ -46,6 +46,12 @@ def init() -> ModuleType:
 def test_every_part_of_the_stack_has_its_service() -> None:
     assert {"gateway", "nlp-worker", "llm-worker", "vision-worker", "courier", "redis"} <= set(SERVICES)
     assert {name.removesuffix("-worker") for name in OURS} <= {"gateway", *WORKERS}
+
+
+def test_what_trains_keeps_its_memory_as_in_the_embedded_stack() -> None:
+    environment = SERVICES["nlp-train-worker"]["environment"]
+    assert {name: environment[name] for name in TRAINING_MALLOC} == TRAINING_MALLOC
+    assert TRAINING_MALLOC.items() <= WORKERS["nlp-train"].env.items()
 
 
 def test_only_the_gateway_has_a_port_and_it_is_on_loopback_unless_said() -> None:

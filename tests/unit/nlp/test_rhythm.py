@@ -27,13 +27,13 @@ def train(clock: Clock, rhythm: Rhythm, seconds: float, cost: float, epoch_every
     return saved, spent
 
 
-def test_checkpoints_take_less_than_a_twenty_fifth_of_the_time_whatever_one_costs() -> None:
+def test_checkpoints_take_less_than_a_fiftieth_of_the_time_whatever_one_costs() -> None:
     for cost in (0.01, 0.5, 4.0):
         for epoch_every in (0.3, 20.0, 10_000.0):
             clock = Clock()
             saved, spent = train(clock, Rhythm(clock), 3600, cost, epoch_every)
-            assert spent < 0.04 * 3600 + cost, (cost, epoch_every)
-            assert saved >= 3600 / (31 * max(5, 31 * cost)), "a kill costs little"
+            assert spent < 0.02 * 3600 + cost, (cost, epoch_every)
+            assert saved >= 3600 / (51 * max(5, 51 * cost)), "a kill costs little"
 
 
 def test_a_cheap_checkpoint_is_made_every_five_seconds() -> None:

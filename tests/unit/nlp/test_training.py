@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -10,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from callboard_embedded.members import TRAINING_MALLOC
 from callboard_nlp.handlers.training import Workshop
 from callboard_shared.errors import FinalError, LedgerUnavailable, RetryableError
 from callboard_shared.worker import JobCanceled
@@ -127,3 +131,29 @@ def test_checkpoints_outlive_an_attempt_that_is_made_again_and_no_other(
             raise end
     assert store.saved == [(1, b"of 1")], "first it is stored, and then forgotten"
     assert store.forgotten == (["job_1"] if forgotten else [])
+
+
+KEEPS_AND_GIVES_BACK = """
+import re
+from pathlib import Path
+from callboard_nlp.handlers.training import give_memory_back
+
+def resident_mb():
+    return int(re.search(r"VmRSS:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024
+
+pieces = [bytearray(b"x") * 2**20 for _ in range(200)]
+above = bytearray(b"x") * 2**20
+del pieces
+kept = resident_mb()
+give_memory_back()
+print(kept - resident_mb())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
+def test_memory_that_a_training_kept_is_given_back_at_its_end() -> None:
+    env = {**os.environ, **TRAINING_MALLOC}
+    printed = subprocess.run(
+        [sys.executable, "-c", KEEPS_AND_GIVES_BACK], env=env, capture_output=True, text=True, check=True
+    )
+    assert int(printed.stdout) > 150, "the C library kept it, and no longer does"

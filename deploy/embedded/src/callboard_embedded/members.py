@@ -35,10 +35,18 @@ class Role:
     env: Mapping[str, str] = field(default_factory=dict)
 
 
+TRAINING_MALLOC = {
+    "GLIBC_TUNABLES": "glibc.malloc.arena_max=1:glibc.malloc.hugetlb=1"
+    ":glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=4294967296"
+}
+"""Each step of a training takes and frees the same large pieces of memory. The C library gives these back to the kernel
+each time, which then clears them page by page: a million page faults a minute. Kept, and in huge pages, they made
+training of an encoder 8 % faster. The worker gives memory back when a training has ended."""
+
 WORKERS = {
     "nlp": Role("nlp", ("nlp",), {"CALLBOARD_NLP_QUEUES": "nlp"}),
     # The same package: training has processes of its own, so that it never holds up an embedding.
-    "nlp-train": Role("nlp", ("nlp-train",), {"CALLBOARD_NLP_QUEUES": "nlp-train"}),
+    "nlp-train": Role("nlp", ("nlp-train",), {"CALLBOARD_NLP_QUEUES": "nlp-train", **TRAINING_MALLOC}),
     "llm": Role("llm", ("llm", "tts")),
     "vision": Role("vision", ("vision",)),
     "courier": Role("courier", ("courier", "system")),

@@ -123,7 +123,7 @@ EMBED = JobType(
     output=EmbedOutput,
     summary="Turn texts into vectors with a BERT-family encoder.",
     example={"texts": ["A callboard shows the work that waits.", "Crews take their work from it."]},
-    batch=Batch(max_jobs=64, by=("model",), weigh=_texts, max_weight=_BATCH_TOKENS),
+    batch=Batch(max_jobs=256, by=("model",), weigh=_texts, max_weight=_BATCH_TOKENS),
     models={"model": ("embed",)},
 )
 
@@ -137,7 +137,7 @@ SIMILARITY = JobType(
         "query": "How do I get my money back?",
         "candidates": ["Refunds are paid within a week.", "Our office is in Busan."],
     },
-    batch=Batch(max_jobs=64, by=("model",), weigh=_compared, max_weight=_BATCH_TOKENS),
+    batch=Batch(max_jobs=256, by=("model",), weigh=_compared, max_weight=_BATCH_TOKENS),
     models={"model": ("embed", "word2vec")},
 )
 
@@ -148,6 +148,6 @@ CLASSIFY = JobType(
     output=ClassifyOutput,
     summary="Label texts, by default with their sentiment.",
     example={"texts": ["A moving film, wonderfully played.", "Two hours that I will never get back."]},
-    batch=Batch(max_jobs=64, by=("model",), weigh=_texts, max_weight=_BATCH_TOKENS),
+    batch=Batch(max_jobs=256, by=("model",), weigh=_texts, max_weight=_BATCH_TOKENS),
     models={"model": ("classify",)},
 )
