@@ -97,11 +97,11 @@ def test_the_default_transformer_reads_numbers_out_of_the_box(http: httpx.Client
 
 
 def test_a_training_that_is_canceled_stops_between_steps(http: httpx.Client) -> None:
-    job = submit(http, "nlp.transformer.train", LONG)
+    job = submit(http, "nlp.transformer.train", {**LONG, "name": "stopped"})
     assert events(http, job, lambda data: data.get("step"))[-1][0] == "progress"
     assert http.post(f"/v1/jobs/{job}/cancel").status_code in (200, 202)
     assert ended(http, job, 20)["status"] == "canceled"
-    assert "transformer@1" not in {one["name"] for one in http.get("/v1/models").json()["data"]}
+    assert "stopped@1" not in {one["name"] for one in http.get("/v1/models").json()["data"]}
 
 
 @pytest.mark.slow
