@@ -27,6 +27,7 @@ SETTINGS = {
     "Every process": ["callboard_shared.settings", "callboard_shared.files", "callboard_shared.models.shelf"],
     "The gateway": ["callboard_gateway.settings", "callboard_gateway.metrics"],
     "The NLP worker": ["callboard_nlp.settings"],
+    "The LLM and speech worker": ["callboard_llm.settings"],
     "The courier": ["callboard_courier.settings"],
     "The embedded stack (`make run`)": ["callboard_embedded.settings"],
 }
@@ -47,7 +48,7 @@ def _fields(fields: dict[str, FieldInfo]) -> str:
 
 def _bracketed(field: FieldInfo) -> str:
     """A default in brackets, where there is one worth telling."""
-    if field.is_required() or field.default is None:
+    if field.is_required() or field.default in (None, []):
         return ""
     value = field.get_default(call_default_factory=True)
     return f" [{value}]" if isinstance(value, str) else f" [{json.dumps(value)}]"
@@ -100,7 +101,7 @@ def _default(field: FieldInfo) -> str:
     if field.default_factory is not None:
         return "by the machine"
     value = field.default
-    if value is None or value is PydanticUndefined or value in ("", ()):
+    if value is None or value is PydanticUndefined or value in ("", (), {}):
         return "–"
     if isinstance(value, SecretStr):
         return f"`{value.get_secret_value()}`"

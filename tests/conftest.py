@@ -59,5 +59,6 @@ def valkey_url(valkey_server: str) -> str:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The whole embedded stack with real models; ``url``, ``key`` and ``home`` say how to reach it."""
     home = tmp_path_factory.mktemp("stack")
-    with Stack(home, output=home / "stack.log") as running:
+    nobodys_money = {"OPENAI_API_KEY": "", "ELEVENLABS_API_KEY": ""}
+    with Stack(home, env=nobodys_money, output=home / "stack.log") as running:
         yield running

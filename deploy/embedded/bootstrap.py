@@ -33,7 +33,7 @@ HEARTBEAT_S = 20.0  # seconds between signs of life where pip cannot draw its pr
 
 # What each stage costs on Linux x86_64 with Python 3.11: (MB to download, MB on disk). Measured: the disk of all but
 # "cpu". Estimated: "cpu", and the downloads (from the sizes of the wheels).
-COSTS = {"cpu": (210, 850), "cuda": (3050, 5400), "run": (260, 900), "dev": (270, 750)}
+COSTS = {"cpu": (210, 850), "cuda": (3050, 5400), "run": (520, 1480), "dev": (270, 750)}
 ROOM = 1.35  # pip unpacks downloads beside the result
 MAKING_MINUTES = 4  # of the default models, measured on 2 cores of an AMD EPYC
 

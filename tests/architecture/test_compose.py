@@ -155,6 +155,7 @@ def test_what_images_install_besides_their_locks_is_pinned_as_everywhere() -> No
     for path in (
         ROOT / "services/requirements-build.lock",
         ROOT / "services/nlp_worker/requirements-offline.lock",
+        ROOT / "services/llm_worker/requirements-offline.lock",
     ):
         pins = re.findall(r"^(\S+==\S+) \\\n +--hash=sha256:[0-9a-f]{64}", path.read_text(), re.M)
         assert pins

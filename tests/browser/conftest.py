@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import Any
 
 import pytest
 from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright, expect
+
+TESTS = Path(__file__).parents[1]
+sys.path[:0] = [str(TESTS / "doubles"), str(TESTS / "integration" / "worker"), str(TESTS / "browser")]
 
 AXE = Path(__file__).parent / "vendor" / "axe" / "axe.min.js"
 FLAGS = [

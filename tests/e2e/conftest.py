@@ -12,6 +12,7 @@ import pytest
 from callboard_embedded.stack import Stack
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "doubles"))
 
 
 @pytest.fixture

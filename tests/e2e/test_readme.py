@@ -90,3 +90,25 @@ def test_the_examples_of_the_nlp_page_run_one_after_the_other(folder: Path) -> N
     said = run(folder, [sys.executable, "-c", program])
     assert "story@1 8 words" in said
     assert "days@1 " in said and "['월요일, 금요일', '일요일, 화요일']" in said
+
+
+def test_the_examples_of_the_llm_page_run_one_after_the_other(folder: Path) -> None:
+    program = "\n".join(text for kind, text in blocks("docs/llm.md") if kind == "python")
+    first, *_, last = run(folder, [sys.executable, "-c", program]).splitlines()
+    assert first.endswith("by local SmolLM2-135M-Instruct")
+    assert "Paris" in first and "Paris" in last
+
+
+def test_the_examples_of_the_speech_page_run_one_after_the_other(folder: Path) -> None:
+    program = "\n".join(text for kind, text in blocks("docs/speech.md") if kind == "python")
+    said = run(folder, [sys.executable, "-c", program])
+    assert said.startswith("local joe ") and "audio/ogg 48000" in said and "pieces spoken" in said
+    assert "Paris" in said.splitlines()[-1] and said.splitlines()[-1].startswith("said aloud:")
+    assert all((folder / f"{name}.mp3").stat().st_size > 10_000 for name in ("announcement", "answer"))
+
+
+def test_the_examples_of_the_conversations_page_run_one_after_the_other(folder: Path) -> None:
+    program = "\n".join(text for kind, text in blocks("docs/conversations.md") if kind == "python")
+    said = run(folder, [sys.executable, "-c", program])
+    assert "Paris" in said.splitlines()[0] and "user answered And of Italy?" in said
+    assert " Capitals 6" in said and "# Capitals" in said

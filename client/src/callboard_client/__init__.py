@@ -34,12 +34,14 @@ if TYPE_CHECKING:
         WaitTimeout,
     )
     from callboard_client._models import (
+        Conversation,
         Event,
         FieldError,
         File,
         Job,
         JobType,
         Key,
+        Message,
         Model,
         Problem,
         Progress,
@@ -61,8 +63,8 @@ _HOMES = {
         "JobFailed", "NotFound", "RateLimited", "TooLarge", "Unauthorized", "Unavailable", "WaitTimeout",
     ),
     "_models": (
-        "Event", "FieldError", "File", "Job", "JobType", "Key", "Model", "Problem", "Progress", "Queue",
-        "Readiness", "Usage", "Worker",
+        "Conversation", "Event", "FieldError", "File", "Job", "JobType", "Key", "Message", "Model", "Problem",
+        "Progress", "Queue", "Readiness", "Usage", "Worker",
     ),
     "_retries": ("Retries",),
     "_sync": ("Callboard",),
@@ -70,9 +72,9 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "ApiError", "AsyncCallboard", "Callboard", "CallboardError", "ConfigError", "Conflict",
-    "ConnectionFailed", "Event", "FieldError", "File", "Forbidden", "Invalid", "Job", "JobFailed", "JobType",
-    "Key", "Model", "NewJob", "NotFound", "Problem", "Progress", "Queue", "RateLimited", "Readiness", "Retries",
+    "ApiError", "AsyncCallboard", "Callboard", "CallboardError", "ConfigError", "Conflict", "ConnectionFailed",
+    "Conversation", "Event", "FieldError", "File", "Forbidden", "Invalid", "Job", "JobFailed", "JobType", "Key",
+    "Message", "Model", "NewJob", "NotFound", "Problem", "Progress", "Queue", "RateLimited", "Readiness", "Retries",
     "TooLarge", "Unauthorized", "Unavailable", "Usage", "WaitTimeout", "Worker", "__version__",
 ]  # fmt: skip
 

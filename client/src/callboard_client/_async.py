@@ -14,6 +14,7 @@ import httpx
 from callboard_client import _calls as calls
 from callboard_client import _flows
 from callboard_client._calls import NewJob, When
+from callboard_client._conversations import AsyncConversations
 from callboard_client._downloads import Landing
 from callboard_client._drivers import AsyncWire
 from callboard_client._events import Following
@@ -58,6 +59,7 @@ class AsyncCallboard:
         self.jobs = AsyncJobs(self._wire)
         self.files = AsyncFiles(self._wire)
         self.models = AsyncModels(self._wire)
+        self.conversations = AsyncConversations(self._wire)
         self.keys = AsyncKeys(self._wire)
 
     @property
@@ -124,7 +126,9 @@ class AsyncCallboard:
             type=type, input=input, priority=priority, timeout_s=timeout_s, max_attempts=max_attempts,
             metadata=metadata,
         )  # fmt: skip
-        return await self._wire.drive(_flows.run(job, idempotency_key, wait_s, self._wire.retries))
+        return await self._wire.drive(
+            _flows.run(calls.submission(job, idempotency_key), wait_s, self._wire.retries)
+        )
 
     async def submit_batch(self, jobs: Iterable[NewJob | Mapping[str, Any]]) -> list[Job | Problem]:
         """Hand in many jobs; the answer has a job or a problem for each, in order.

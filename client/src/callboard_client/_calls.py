@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, BinaryIO, TypeAlias
@@ -83,15 +83,15 @@ def rfc3339(when: When) -> str:
     return when.isoformat(timespec="milliseconds")
 
 
-def _params(**values: Any) -> Params:
+def params_of(**values: Any) -> Params:
     return tuple((name, str(value)) for name, value in values.items() if value is not None)
 
 
-def _path(*parts: str) -> str:
+def path_of(*parts: str) -> str:
     return "/".join(["/v1", *(quote(part, safe=":") for part in parts)])
 
 
-def _json(method: str, path: str, body: Any, **options: Any) -> Request:
+def json_request(method: str, path: str, body: Any, **options: Any) -> Request:
     headers = {"content-type": "application/json", **options.pop("headers", {})}
     return Request(method, path, content=dumps(body), headers=headers, **options)
 
@@ -104,8 +104,14 @@ def submit(job: NewJob, *, idempotency_key: str | None = None, hold_s: int = 0) 
     headers = {"idempotency-key": idempotency_key or uuid.uuid4().hex}
     if hold_s:
         headers["prefer"] = f"wait={hold_s}"
-    request = _json("POST", "/v1/jobs", job.body(), headers=headers, patience_s=hold_s)
+    request = json_request("POST", "/v1/jobs", job.body(), headers=headers, patience_s=hold_s)
     return Call(request, reading(Job))
+
+
+def submission(job: NewJob, idempotency_key: str | None) -> Callable[[int], Call[Job]]:
+    """``submit`` with one key, however often it is called."""
+    key = idempotency_key or uuid.uuid4().hex
+    return lambda hold_s: submit(job, idempotency_key=key, hold_s=hold_s)
 
 
 def submit_batches(jobs: Iterable[NewJob | Mapping[str, Any]]) -> Iterator[Call[list[Job | Problem]]]:
@@ -138,8 +144,8 @@ def _read_batch(response: httpx.Response) -> list[Job | Problem]:
 
 
 def get_job(job: Job | str, *, hold_s: int = 0) -> Call[Job]:
-    params = _params(wait=hold_s or None)
-    return Call(Request("GET", _path("jobs", id_of(job)), params, patience_s=hold_s), reading(Job))
+    params = params_of(wait=hold_s or None)
+    return Call(Request("GET", path_of("jobs", id_of(job)), params, patience_s=hold_s), reading(Job))
 
 
 def list_jobs(
@@ -155,7 +161,7 @@ def list_jobs(
 ) -> Call[Page[Job]]:
     after = None if created_after is None else rfc3339(created_after)
     before = None if created_before is None else rfc3339(created_before)
-    params = _params(
+    params = params_of(
         status=status, type=type, queue=queue, created_after=after, created_before=before,
         limit=limit, cursor=cursor,
     )  # fmt: skip
@@ -164,22 +170,22 @@ def list_jobs(
 
 
 def cancel_job(job: Job | str) -> Call[Job]:
-    return Call(Request("POST", _path("jobs", id_of(job), "cancel")), reading(Job))
+    return Call(Request("POST", path_of("jobs", id_of(job), "cancel")), reading(Job))
 
 
 def retry_job(job: Job | str) -> Call[Job]:
-    return Call(Request("POST", _path("jobs", id_of(job), "retry"), repeatable=False), reading(Job))
+    return Call(Request("POST", path_of("jobs", id_of(job), "retry"), repeatable=False), reading(Job))
 
 
 def delete_job(job: Job | str) -> Call[None]:
-    return Call(Request("DELETE", _path("jobs", id_of(job))), nothing)
+    return Call(Request("DELETE", path_of("jobs", id_of(job))), nothing)
 
 
 def job_events(job: Job | str, last_id: str | None) -> Request:
     headers = {"accept": "text/event-stream", "cache-control": "no-store"}
     if last_id:
         headers["last-event-id"] = last_id
-    return Request("GET", _path("jobs", id_of(job), "events"), headers=headers)
+    return Request("GET", path_of("jobs", id_of(job), "events"), headers=headers)
 
 
 # Files
@@ -192,12 +198,12 @@ def upload_file(file: BinaryIO, name: str, media_type: str | None, purpose: str 
 
 
 def get_file(file: File | str) -> Call[File]:
-    return Call(Request("GET", _path("files", id_of(file))), reading(File))
+    return Call(Request("GET", path_of("files", id_of(file))), reading(File))
 
 
 def file_content(file: File | str, start: int = 0) -> Request:
     headers = {"range": f"bytes={start}-"} if start else {}
-    return Request("GET", _path("files", id_of(file), "content"), headers=headers)
+    return Request("GET", path_of("files", id_of(file), "content"), headers=headers)
 
 
 def read_content(file: File | str) -> Call[bytes]:
@@ -205,26 +211,26 @@ def read_content(file: File | str) -> Call[bytes]:
 
 
 def list_files(limit: int, cursor: str | None) -> Call[Page[File]]:
-    return Call(Request("GET", "/v1/files", _params(limit=limit, cursor=cursor)), reading(Page[File]))
+    return Call(Request("GET", "/v1/files", params_of(limit=limit, cursor=cursor)), reading(Page[File]))
 
 
 def delete_file(file: File | str) -> Call[None]:
-    return Call(Request("DELETE", _path("files", id_of(file))), nothing)
+    return Call(Request("DELETE", path_of("files", id_of(file))), nothing)
 
 
 # Models
 
 
 def list_models(limit: int, cursor: str | None) -> Call[Page[Model]]:
-    return Call(Request("GET", "/v1/models", _params(limit=limit, cursor=cursor)), reading(Page[Model]))
+    return Call(Request("GET", "/v1/models", params_of(limit=limit, cursor=cursor)), reading(Page[Model]))
 
 
 def get_model(model: Model | str) -> Call[Model]:
-    return Call(Request("GET", _path("models", _name_of(model))), reading(Model))
+    return Call(Request("GET", path_of("models", _name_of(model))), reading(Model))
 
 
 def delete_model(model: Model | str) -> Call[None]:
-    return Call(Request("DELETE", _path("models", _name_of(model))), nothing)
+    return Call(Request("DELETE", path_of("models", _name_of(model))), nothing)
 
 
 def _name_of(model: Model | str) -> str:
@@ -239,7 +245,7 @@ def job_types() -> Call[list[JobType]]:
 
 
 def job_type(name: str) -> Call[JobType]:
-    return Call(Request("GET", _path("job-types", name)), reading(JobType))
+    return Call(Request("GET", path_of("job-types", name)), reading(JobType))
 
 
 def queues() -> Call[list[Queue]]:
@@ -247,11 +253,11 @@ def queues() -> Call[list[Queue]]:
 
 
 def pause_queue(name: str) -> Call[None]:
-    return Call(Request("POST", _path("queues", name, "pause")), nothing)
+    return Call(Request("POST", path_of("queues", name, "pause")), nothing)
 
 
 def resume_queue(name: str) -> Call[None]:
-    return Call(Request("POST", _path("queues", name, "resume")), nothing)
+    return Call(Request("POST", path_of("queues", name, "resume")), nothing)
 
 
 def workers() -> Call[list[Worker]]:
@@ -259,7 +265,7 @@ def workers() -> Call[list[Worker]]:
 
 
 def usage(by: str) -> Call[list[Usage]]:
-    request = Request("GET", "/v1/usage", _params(by=by))
+    request = Request("GET", "/v1/usage", params_of(by=by))
     return Call(request, lambda response: reading(Page[Usage])(response).data)
 
 
@@ -274,12 +280,12 @@ def create_key(name: str, scopes: Sequence[str], expires_at: When | None) -> Cal
     body: dict[str, Any] = {"name": name, "scopes": list(scopes)}
     if expires_at is not None:
         body["expires_at"] = rfc3339(expires_at)
-    return Call(_json("POST", "/v1/keys", body, repeatable=False), reading(Key))
+    return Call(json_request("POST", "/v1/keys", body, repeatable=False), reading(Key))
 
 
 def list_keys(limit: int, cursor: str | None) -> Call[Page[Key]]:
-    return Call(Request("GET", "/v1/keys", _params(limit=limit, cursor=cursor)), reading(Page[Key]))
+    return Call(Request("GET", "/v1/keys", params_of(limit=limit, cursor=cursor)), reading(Page[Key]))
 
 
 def delete_key(key: Key | str) -> Call[None]:
-    return Call(Request("DELETE", _path("keys", id_of(key))), nothing)
+    return Call(Request("DELETE", path_of("keys", id_of(key))), nothing)

@@ -12,7 +12,7 @@ from callboard_client import _calls as calls
 from callboard_client._errors import JobFailed, WaitTimeout
 from callboard_client._models import Job
 from callboard_client._retries import Retries, exchange
-from callboard_client._wire import Flow
+from callboard_client._wire import Call, Flow
 
 HOLD_S = 30
 FILE_REFERENCE = frozenset({"file_id", "media_type", "bytes", "sha256", "url"})
@@ -42,17 +42,18 @@ def _hold(left_s: float) -> int:
 
 
 def run(
-    job: calls.NewJob,
-    idempotency_key: str | None,
+    submission: Callable[[int], Call[Job]],
     wait_s: float | None,
     retries: Retries,
     clock: Clock = time.monotonic,
 ) -> Flow[Any]:
-    """Submit, wait, and give the output; ``JobFailed`` if the job ended in any other way."""
+    """Submit, wait, and give the output; ``JobFailed`` if the job ended in any other way.
+
+    submission: the call, given the seconds that the gateway may hold the answer.
+    """
     begun = clock()
     hold = _hold(math.inf if wait_s is None else wait_s)
-    submission = calls.submit(job, idempotency_key=idempotency_key, hold_s=hold)
-    ended = yield from exchange(submission, retries)
+    ended = yield from exchange(submission(hold), retries)
     if not ended.has_ended:
         left = None if wait_s is None else max(0.0, wait_s - (clock() - begun))
         try:

@@ -42,6 +42,7 @@ class Problem(Answer):
     retryable: bool = False
     errors: list[FieldError] = Field(default_factory=list)
     trace_id: str | None = None
+    job_id: str | None = None
 
     def __str__(self) -> str:
         text = f"{self.detail or self.title or 'no reason was given'} [{self.code}]"
@@ -208,6 +209,39 @@ class Model(Answer):
     job_id: str | None = None
     details: dict[str, Any] = Field(default_factory=dict)
     files: list[dict[str, Any]] = Field(default_factory=list)
+
+
+class Message(Answer):
+    """One message of a conversation. ``content`` is a text, or (of the user) a list of parts.
+
+    status: ``pending`` until its job ends, then ``answered``, ``failed`` or ``canceled``; of a reply ``complete``, or
+    ``partial`` where it was broken off.
+    """
+
+    role: str
+    content: Any = None
+    status: str = ""
+    job_id: str | None = None
+    created_at: datetime | None = None
+    model: str | None = None
+    provider: str | None = None
+    finish_reason: str | None = None
+    warnings: list[str] = Field(default_factory=list)
+
+
+class Conversation(Answer):
+    """A conversation that is kept. ``running_job_id``: the job that is answering; ``messages`` are there in the answer
+    of ``conversations.get``, ``system`` where it was asked for."""
+
+    id: str
+    title: str | None = None
+    model: str | None = None
+    system: str | None = None
+    message_count: int = 0
+    running_job_id: str | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    messages: list[Message] = Field(default_factory=list)
 
 
 class Readiness(Answer):

@@ -14,6 +14,7 @@ import httpx
 from callboard_client import _calls as calls
 from callboard_client import _flows
 from callboard_client._calls import NewJob, When
+from callboard_client._conversations import Conversations
 from callboard_client._downloads import Landing
 from callboard_client._drivers import SyncWire
 from callboard_client._events import Following
@@ -58,6 +59,7 @@ class Callboard:
         self.jobs = Jobs(self._wire)
         self.files = Files(self._wire)
         self.models = Models(self._wire)
+        self.conversations = Conversations(self._wire)
         self.keys = Keys(self._wire)
 
     @property
@@ -124,7 +126,9 @@ class Callboard:
             type=type, input=input, priority=priority, timeout_s=timeout_s, max_attempts=max_attempts,
             metadata=metadata,
         )  # fmt: skip
-        return self._wire.drive(_flows.run(job, idempotency_key, wait_s, self._wire.retries))
+        return self._wire.drive(
+            _flows.run(calls.submission(job, idempotency_key), wait_s, self._wire.retries)
+        )
 
     def submit_batch(self, jobs: Iterable[NewJob | Mapping[str, Any]]) -> list[Job | Problem]:
         """Hand in many jobs; the answer has a job or a problem for each, in order.

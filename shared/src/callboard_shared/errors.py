@@ -16,11 +16,13 @@ A handler's other exceptions are final with code ``handler-error``: a bug does n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 
 class CallboardError(Exception):
-    """``detail`` is the sentence a person reads: what is wrong, why, and what to do about it."""
+    """``detail`` is the sentence a person reads: what is wrong, why, and what to do about it. ``members`` are what
+    the problem says besides (RFC 9457, 3.2)."""
 
     code: ClassVar[str] = "internal"
     title: ClassVar[str] = "Something went wrong"
@@ -34,12 +36,14 @@ class CallboardError(Exception):
         code: str | None = None,
         errors: list[dict[str, Any]] | None = None,
         retry_after_s: float | None = None,
+        members: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.problem_code = code or self.code
         self.errors = errors
         self.retry_after_s = retry_after_s
+        self.members = members or {}
 
     def problem(self) -> dict[str, Any]:
         """The members of an RFC 9457 problem that do not depend on the request."""
@@ -53,7 +57,7 @@ class CallboardError(Exception):
         }
         if self.errors is not None:
             body["errors"] = self.errors
-        return body
+        return body | dict(self.members)
 
 
 class RequestError(CallboardError):

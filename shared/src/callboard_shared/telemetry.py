@@ -11,7 +11,7 @@ import structlog
 
 from callboard_shared.settings import LogSettings
 
-_SECRET = re.compile(r"(cb_[a-z2-7]{8}_|sk-|whsec_)[A-Za-z0-9_\-]{8,}|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)")
+_SECRET = re.compile(r"(cb_[a-z2-7]{8}_|\bsk[-_]|whsec_)[A-Za-z0-9_\-]{8,}|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)")
 
 
 def without_secrets(text: str) -> str:

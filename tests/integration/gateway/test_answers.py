@@ -216,7 +216,7 @@ class TestTheOpenApiDocument:
         Job.model_validate((await client.get(made["links"]["self"])).json())
 
     async def test_there_are_no_routes_of_later_days(self, document: Any) -> None:
-        for word in ("pipelines", "webhook", "conversations", "openai"):
+        for word in ("pipelines", "webhook", "openai"):
             assert not [path for path in document["paths"] if word in path]
 
 

@@ -250,7 +250,8 @@ class LedgerStories(RuleBasedStateMachine):
         reply = self.ledger.run(verbs.finish(QUEUE, runner, [ended]))
         holds = self.model.holds(runner, job_id, attempt) is not None
         assert reply.results == [self.model.finish(runner, job_id, attempt, outcome, delay)]
-        if holds and outcome == "succeeded":
+        kept = self.model.jobs[job_id].status in (S.SUCCEEDED, S.CANCELED) if holds else False
+        if kept and outcome != "release":  # a canceled job keeps what it had made
             self.outputs[job_id] = output
 
     @rule(pick=picks)

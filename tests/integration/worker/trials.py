@@ -117,7 +117,8 @@ class Trial:
     def start(self, package: str, env: dict[str, str]) -> Running:
         log = self.folder / f"{package}-{len(self.workers)}.log"
         environment = {
-            **os.environ, **QUICK, **env, "CALLBOARD_REDIS_URL": self.url, "PYTHONPATH": str(self.folder),
+            **os.environ, **QUICK, **env, "CALLBOARD_REDIS_URL": self.url,
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(self.folder), os.environ.get("PYTHONPATH")))),
             "CALLBOARD_HOME": str(self.folder), "CALLBOARD_FILES_DIR": str(self.folder / "files"),
             "CALLBOARD_LOG_FORMAT": "text",
         }  # fmt: skip
@@ -208,6 +209,18 @@ class Trial:
 
     def stats(self, queue: str = QUEUE) -> QueueStats:
         return self.ledger.run(verbs.queue_stats(queue))
+
+    def everything(self) -> bytes:
+        """All that the ledger and the object store hold."""
+        read: dict[bytes, Callable[[bytes], Any]] = {
+            b"string": self.redis.get, b"hash": self.redis.hgetall, b"stream": self.redis.xrange,
+            b"list": lambda name: self.redis.lrange(name, 0, -1), b"set": self.redis.smembers,
+            b"zset": lambda name: self.redis.zrange(name, 0, -1),
+        }  # fmt: skip
+        names = self.redis.scan_iter(count=1000)
+        kept = [repr((name, read[self.redis.type(name)](name))).encode() for name in names]
+        files = [path for path in (self.folder / "files").rglob("*") if path.is_file()]
+        return b"".join([*kept, *(path.read_bytes() for path in files)])
 
     def nothing_is_held(self, queue: str = QUEUE) -> bool:
         return self.stats(queue).running == 0

@@ -122,7 +122,7 @@ def _handler(gateway: Gateway) -> type[BaseHTTPRequestHandler]:
                 self.wfile.flush()
                 self.close_connection = True
 
-        do_GET = do_POST = do_DELETE = _any  # noqa: N815 (the names that http.server calls)
+        do_GET = do_POST = do_PATCH = do_DELETE = _any  # noqa: N815 (the names that http.server calls)
 
         def log_message(self, format: str, *args: Any) -> None:
             """Stay quiet."""

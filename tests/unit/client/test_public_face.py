@@ -9,16 +9,17 @@ import sys
 import callboard_client
 from callboard_client import AsyncCallboard, Callboard
 from callboard_client._async import AsyncFiles, AsyncJobs, AsyncKeys, AsyncModels
+from callboard_client._conversations import AsyncConversations, Conversations
 from callboard_client._sync import Files, Jobs, Keys, Models
 
 PUBLIC = {
     "ApiError", "AsyncCallboard", "Callboard", "CallboardError", "ConfigError", "Conflict", "ConnectionFailed",
-    "Event", "FieldError", "File", "Forbidden", "Invalid", "Job", "JobFailed", "JobType", "Key", "Model",
-    "NewJob", "NotFound", "Problem", "Progress", "Queue", "RateLimited", "Readiness", "Retries", "TooLarge", "Unauthorized",
+    "Conversation", "Event", "FieldError", "File", "Forbidden", "Invalid", "Job", "JobFailed", "JobType", "Key", "Message",
+    "Model", "NewJob", "NotFound", "Problem", "Progress", "Queue", "RateLimited", "Readiness", "Retries", "TooLarge", "Unauthorized",
     "Unavailable", "Usage", "WaitTimeout", "Worker", "__version__",
 }  # fmt: skip
 METHODS = {
-    "close", "files", "job_type", "job_types", "jobs", "key_source", "keys", "models", "pause_queue", "queues", "ready",
+    "close", "conversations", "files", "job_type", "job_types", "jobs", "key_source", "keys", "models", "pause_queue", "queues", "ready",
     "resume_queue", "run", "submit", "submit_batch", "url", "usage", "workers",
 }  # fmt: skip
 
@@ -42,6 +43,7 @@ def test_the_async_client_has_the_same_face() -> None:
         (Files, AsyncFiles),
         (Models, AsyncModels),
         (Keys, AsyncKeys),
+        (Conversations, AsyncConversations),
     ):
         ours = {name: member for name, member in vars(blocking).items() if not name.startswith("_")}
         theirs = {name: member for name, member in vars(waiting).items() if not name.startswith("_")}

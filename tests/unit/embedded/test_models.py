@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from callboard_embedded.models import PROBES, tried
-from callboard_shared.jobs import CLASSIFY, EMBED, TRANSFORMER_GENERATE, WORD2VEC_QUERY, Task
+from callboard_shared.jobs import CHAT, CLASSIFY, EMBED, TRANSFORMER_GENERATE, WORD2VEC_QUERY, Task
 
-TYPES = {one.name: one for one in (EMBED, CLASSIFY, WORD2VEC_QUERY, TRANSFORMER_GENERATE)}
+TYPES = {one.name: one for one in (EMBED, CLASSIFY, WORD2VEC_QUERY, TRANSFORMER_GENERATE, CHAT)}
 
 
 def answering(*answers: dict[str, Any]) -> tuple[httpx.Client, list[httpx.Request]]:
@@ -42,7 +42,8 @@ def test_there_is_a_job_for_every_task_and_its_type_takes_it() -> None:
     for task, probe in PROBES.items():
         job_type = TYPES[probe.job_type]
         job_type.input.model_validate_json(json.dumps({**probe.input, "model": "mine@1"}))
-        assert task in job_type.models["model"]
+        # What providers have nobody here can list, so a chat's model is for the worker to judge.
+        assert task == "chat" or task in job_type.models["model"]
 
 
 @pytest.mark.parametrize("task", PROBES)

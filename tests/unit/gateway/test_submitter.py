@@ -21,7 +21,7 @@ class FakeLedger:
     """Answers submissions, one round trip at a time, when the test lets it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(verbs, "submit", lambda queue, jobs, max_waiting: (queue, list(jobs)))
+        monkeypatch.setattr(verbs, "submit", lambda queue, jobs, *limits, **more: (queue, list(jobs)))
         self.trips: list[list[tuple[str, list[str]]]] = []
         self.gate = asyncio.Event()
         self.gate.set()

@@ -23,7 +23,7 @@ def test_every_language_says_everything(language: str) -> None:
 def test_every_text_a_template_asks_for_is_there() -> None:
     asked = {
         key
-        for path in TEMPLATES.glob("*.html")
+        for path in TEMPLATES.rglob("*.html")
         for key in re.findall(r"\bt\('(\w+)'[,)]", path.read_text("utf-8"))
     }
     assert asked

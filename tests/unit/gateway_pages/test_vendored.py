@@ -14,7 +14,7 @@ FOLDERS = sorted(path.name for path in VENDOR.iterdir())
 
 
 def test_the_vendored_packages_are_the_known_ones() -> None:
-    assert FOLDERS == ["htmx", "swagger-ui"]
+    assert FOLDERS == ["htmx", "htmx-ext-sse", "swagger-ui"]
 
 
 @pytest.mark.parametrize("name", FOLDERS)

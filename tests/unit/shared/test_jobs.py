@@ -58,7 +58,8 @@ def refused(job_type: JobType[Any, Any], **fields: Any) -> bool:
 def test_the_catalogue_holds_the_types_in_order_of_declaration() -> None:
     assert CATALOGUE.names == [
         "nlp.embed", "nlp.similarity", "nlp.classify", "nlp.finetune", "nlp.evaluate", "nlp.word2vec.train",
-        "nlp.word2vec.query", "nlp.transformer.train", "nlp.transformer.generate", "system.echo",
+        "nlp.word2vec.query", "nlp.transformer.train", "nlp.transformer.generate", "llm.chat", "tts.speech",
+        "system.echo",
     ]  # fmt: skip
     assert CATALOGUE.get("nlp.embed") is EMBED and CATALOGUE.get("nlp.embedd") is None
     assert "nlp.embed" in CATALOGUE and "nlp.embedd" not in CATALOGUE

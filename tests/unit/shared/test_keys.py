@@ -10,7 +10,8 @@ def test_the_keys_of_a_queue_are_those_promised() -> None:
         "job": "job:", "spec": "spec:", "output": "output:", "events": "events:", "waits": "waits:",
         "dependents": "dependents:", "ready": "ready", "line": "line:", "rota": "rota:", "due": "due",
         "expiry": "expiry", "blocked": "blocked", "waiting": "waiting", "lease": "lease", "ended": "ended",
-        "settle": "settle", "outbox": "outbox", "owned": "owned:", "usage": "usage:", "workers": "workers",
+        "settle": "settle", "outbox": "outbox", "owned": "owned:", "usage": "usage:", "conversation": "conversation:",
+        "turns": "turns:", "conversations": "conversations:", "workers": "workers",
         "worker": "worker:", "runners": "runners", "listeners": "listeners", "wake": "wake:", "control": "control:",
         "bell": "bell", "stats": "stats",
     }  # fmt: skip

@@ -13,7 +13,7 @@ from callboard_shared.errors import Invalid
 from callboard_shared.jobs.nlp import DEFAULT_ENCODER
 from callboard_shared.models import HubSettings, Shelf
 
-PACK = "all-MiniLM-L6-v2"
+PACK, CHAT_PACK = "all-MiniLM-L6-v2", "SmolLM2-135M-Instruct"
 
 
 def put_model(
@@ -97,7 +97,7 @@ def test_broken_folders_are_passed_over(tmp_path: Path) -> None:
     put_model(tmp_path, "torn").joinpath("config.json").write_text("{")
     (tmp_path / "empty").mkdir()
     (tmp_path / "file.txt").write_text("")
-    assert set(shelf(tmp_path).refs()) == {PACK}
+    assert set(shelf(tmp_path).refs()) == {PACK, CHAT_PACK}
 
 
 def test_a_model_that_is_no_encoder_is_refused_by_its_type(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_our_own_formats_and_what_the_set_up_made_are_models_too(tmp_path: Path)
 
 def test_a_name_with_a_version_is_left_to_what_was_trained_here(tmp_path: Path) -> None:
     put_model(tmp_path, "mine@1")
-    assert set(shelf(tmp_path).refs()) == {PACK}
+    assert set(shelf(tmp_path).refs()) == {PACK, CHAT_PACK}
 
 
 def test_a_hub_model_may_be_an_encoder_or_a_classifier(tmp_path: Path) -> None:
@@ -148,7 +148,8 @@ def test_an_alias_is_the_packs_unless_only_the_hub_has_it(
 def test_the_list_says_what_the_contract_promises(tmp_path: Path) -> None:
     put_model(tmp_path, "my-encoder")
     infos = {
-        info.name: info.model_dump() for info in shelf(tmp_path, "org/hub").infos(announced=[PACK, "theirs"])
+        info.name: info.model_dump()
+        for info in shelf(tmp_path, "org/hub").infos({PACK: "embed", "theirs": "chat"})
     }
     assert list(infos) == sorted(infos)
     assert set(infos[PACK]) == {
@@ -159,7 +160,19 @@ def test_the_list_says_what_the_contract_promises(tmp_path: Path) -> None:
     assert not infos["my-encoder"]["loaded"] and infos["my-encoder"]["bytes"] == 10
     assert infos["my-encoder"]["created_at"].endswith("Z")
     assert infos["org/hub"]["source"] == "hub" and infos["org/hub"]["path"] is None
-    assert infos["theirs"]["source"] == "worker"
+    assert {name: infos["theirs"][name] for name in ("source", "kind", "task", "loaded")} == {
+        "source": "worker", "kind": "chat", "task": "chat", "loaded": True,
+    }  # fmt: skip
+
+
+def test_the_chat_model_of_the_offline_pack_is_found_by_its_name_and_by_its_hub_name(tmp_path: Path) -> None:
+    found = shelf(tmp_path).resolve(CHAT_PACK, "chat")
+    assert found.path is not None and list(found.path.glob("*.gguf")) and found.size > 90e6
+    assert shelf(tmp_path).resolve(f"HuggingFaceTB/{CHAT_PACK}", "chat") == found
+    info = {one.name: one for one in shelf(tmp_path).infos()}[CHAT_PACK]
+    assert (info.kind, info.task, info.source, info.license) == ("chat", "chat", "offline-pack", "Apache-2.0")
+    with pytest.raises(Invalid, match="There is no model"):
+        shelf(tmp_path).resolve(CHAT_PACK, "embed")
 
 
 @pytest.mark.parametrize("written", ["a/b, c/d ,", '["a/b", "c/d"]'])

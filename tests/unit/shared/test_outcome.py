@@ -39,6 +39,17 @@ def test_an_output_that_is_no_json_is_an_error(context: Context) -> None:
         succeeded(claimed(), context, {"value": object()})
 
 
+def test_a_canceled_job_keeps_what_it_had_made_unless_that_is_large(context: Context) -> None:
+    end = failed(claimed(), context, JobCanceled("The job was canceled."))
+    assert end is not None and (end.outcome, end.output) == ("canceled", b"")
+    context.unfinished = {"text": "so f"}
+    end = failed(claimed(), context, JobCanceled("The job was canceled."))
+    assert end is not None and (end.outcome, end.output) == ("canceled", b'{"text":"so f"}')
+    context.unfinished = {"text": "x" * 300_000}
+    end = failed(claimed(), context, JobCanceled("The job was canceled."))
+    assert end is not None and (end.outcome, end.output) == ("canceled", b"")
+
+
 def test_usage_is_summed_up(context: Context) -> None:
     context.usage.update(tokens=7, characters=20)
     end = succeeded(claimed(), context, {})

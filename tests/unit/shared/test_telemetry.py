@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-SECRETS = ["cb_abcdefgh_" + "s" * 43, "sk-" + "k" * 24, "whsec_" + "w" * 24, "user:pass"]
+SECRETS = ["cb_abcdefgh_" + "s" * 43, "sk-" + "k" * 24, "sk_" + "4e" * 24, "whsec_" + "w" * 24, "user:pass"]
 PROGRAM = """
 import logging, structlog
 from callboard_shared.settings import LogSettings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,16 @@ def test_a_worker_is_recognisable_by_its_command() -> None:
     assert command[1:6] == ["-m", "celery", "-A", "callboard_nlp.main:app", "worker"]
     options = dict(zip(command[6:14:2], command[7:15:2], strict=True))
     assert (options["-Q"], options["-P"], options["-c"]) == ("nlp,nlp-train", "prefork", "3")
+
+
+def test_the_time_that_is_spent_waiting_is_counted_once_however_often_it_is_said(context: Context) -> None:
+    assert context.waited_s == 0
+    began = time.monotonic()
+    with context.waiting(), context.waiting():
+        time.sleep(0.05)
+        within = context.waited_s
+        assert 0.05 <= within <= time.monotonic() - began
+    waited = context.waited_s
+    assert within <= waited <= time.monotonic() - began
+    time.sleep(0.01)
+    assert context.waited_s == waited, "it stands still outside"

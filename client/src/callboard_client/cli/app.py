@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from callboard_client.cli import board, doctor, jobs, keys, models, run
+from callboard_client.cli import board, chat, doctor, jobs, keys, models, run
 from callboard_client.cli.session import Session, reporting_errors
 
 app = typer.Typer(
@@ -49,6 +49,7 @@ def connect(
 
 
 run.register(app)
+chat.register(app)
 board.register(app)
 doctor.register(app)
 app.add_typer(jobs.app, name="jobs")

@@ -36,6 +36,7 @@ PROBES = {
     # Every question to word vectors is about words, and nobody here knows which ones a model knows.
     "word2vec": Probe("nlp.word2vec.query", {"vectors": ["the"]}, frozenset({"unknown-word"})),
     "seq2seq": Probe("nlp.transformer.generate", {"texts": ["1"], "max_length": 4}),
+    "chat": Probe("llm.chat", {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4}),
 }
 """By the model's task."""
 

@@ -18,7 +18,18 @@ from callboard_gateway.known_models import KnownModels
 from callboard_gateway.prompt_ledger import PromptLedger
 from callboard_gateway.rate_limit import RateLimiter
 from callboard_gateway.references import References
-from callboard_gateway.routes import events, files, job_types, jobs, keys, models, operating
+from callboard_gateway.routes import (
+    conversations,
+    events,
+    files,
+    job_types,
+    jobs,
+    keys,
+    models,
+    operating,
+    voices,
+)
+from callboard_gateway.routes.say import SayRoute
 from callboard_gateway.routes.submit import SubmitBatchRoute, SubmitRoute
 from callboard_gateway.settings import GatewaySettings
 from callboard_gateway.stopping import Stopping
@@ -55,7 +66,13 @@ def create_app(
     app.state.news = News(ledger)
     app.state.stopping = Stopping()
     app.state.models = KnownModels(ledger)
-    app.state.submitter = Submitter(ledger, bell, max_waiting=settings.max_waiting_jobs)
+    app.state.submitter = Submitter(
+        ledger,
+        bell,
+        max_waiting=settings.max_waiting_jobs,
+        max_turns=settings.max_conversation_messages,
+        max_bytes=settings.max_conversation_bytes,
+    )
     app.state.keyring = KeyRing(
         ledger,
         RateLimiter(settings.rate_limit_per_s, settings.rate_limit_burst),
@@ -87,7 +104,10 @@ def _add_routes(app: FastAPI, settings: GatewaySettings) -> None:
         Route("/v1/jobs:batch", SubmitBatchRoute(*way_in), methods=["POST"]),
     ]
     app.router.routes.extend(direct)
-    for part in (jobs, events, job_types, models, keys, operating):
+    app.router.routes.append(
+        Route("/v1/conversations/{conversation_id}/messages", SayRoute(*way_in), methods=["POST"])
+    )
+    for part in (jobs, events, conversations, job_types, models, voices, keys, operating):
         app.include_router(part.router)
     app.add_middleware(Edge, direct={("POST", route.path): route for route in direct})
     files.install(app)

@@ -80,8 +80,12 @@ class KeyRing:
             caller = await self.by_secret(secret or b"")
         if needs is not None:
             caller.require(needs)
-        self._limiter.take(caller.owner, scope["callboard.headers"])
+        self.count(caller.owner, scope)
         return caller
+
+    def count(self, owner: str, scope: Scope) -> None:
+        """One more request of this key; for pages, which find out by themselves whose they are. Raises LimitReached."""
+        self._limiter.take(owner, scope["callboard.headers"])
 
     async def by_secret(self, secret: bytes) -> Authenticated:
         """The key with this secret. Every refusal takes the same way, one look-up, so that none is faster."""

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope
 
 from callboard_gateway.problems import field_errors
 from callboard_shared.errors import Invalid, Malformed, TooLarge, UnsupportedMedia
+from callboard_shared.jobs import UNION_TAGS
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -168,7 +169,9 @@ def validate(model: type[M], document: Any) -> M:
     except ValidationError as error:
         raise Invalid(
             "The request is not valid; errors names the fields.",
-            errors=field_errors(error.errors(include_url=False, include_context=False, include_input=False)),
+            errors=field_errors(
+                error.errors(include_url=False, include_context=False, include_input=False), hide=UNION_TAGS
+            ),
         ) from None
 
 

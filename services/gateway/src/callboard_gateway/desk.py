@@ -65,7 +65,8 @@ class Desk:
     # --- submitting -----------------------------------------------------------------------------------------
 
     async def submit(self, job: NewJob) -> JobRecord:
-        """Accept a job. Raises LimitReached, LedgerError, or Invalid for what it names and is not there."""
+        """Accept a job. Raises LimitReached, LedgerError, Invalid for what it names and is not there, or Conflict for a
+        conversation that takes no message now."""
         if job.names:
             (checked,) = await self._references.check([job])
             if isinstance(checked, CallboardError):

@@ -60,8 +60,13 @@ class KnownModels:
 
     async def list(self, owner: str) -> list[ModelInfo]:
         """Everybody's models and the owner's, by name."""
-        announced = frozenset().union(*self._announced.values()) if self._announced else frozenset()
-        infos = await asyncio.to_thread(self._shelf.infos, None, announced)
+        announced: dict[str, Task] = {
+            name: "chat" if queue == "llm" else "embed"
+            for queue, names in self._announced.items()
+            if queue != "tts"  # the same worker, with the models that it has on llm
+            for name in names
+        }
+        infos = await asyncio.to_thread(self._shelf.infos, announced)
         trained = await self._ledger.run(modelling.list_models(owner))
         return sorted([*infos, *(model.info() for model in trained)], key=lambda info: info.name)
 

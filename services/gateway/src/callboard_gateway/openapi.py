@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, TypeAdapter, create_model
 from pydantic.json_schema import models_json_schema
 
 from callboard_gateway.problems import MEDIA_TYPE
+from callboard_gateway.routes.say import NewMessage
 from callboard_gateway.routes.submit import MOST_JOBS
 from callboard_gateway.schemas import BatchAnswer, Job, Problem, problems
 from callboard_gateway.submission import Options
@@ -27,7 +28,7 @@ Asynchronous AI jobs over HTTP: submit a job, then poll, long-poll, stream its e
 Send `Authorization: Bearer cb_…`. Errors are `application/problem+json` (RFC 9457) with a stable `code`.
 Every answer carries `X-Request-Id`, and `RateLimit` where a key is limited.
 """
-_TAGS = ("jobs", "job types", "files", "models", "keys", "operating")
+_TAGS = ("jobs", "conversations", "job types", "files", "models", "keys", "operating")
 _OPEN = ("/healthz", "/readyz", "/openapi.json", "/docs")
 _HEADERS: dict[str, Any] = {
     "X-Request-Id": {"description": "The caller's, or a new one.", "schema": {"type": "string"}},
@@ -80,6 +81,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
     schemas.update(_components())
     document["paths"]["/v1/jobs"]["post"] = _submit_operation()
     document["paths"]["/v1/jobs:batch"] = {"post": _batch_operation()}
+    document["paths"]["/v1/conversations/{conversation_id}/messages"]["post"] = _say_operation()
     for path, item in document["paths"].items():
         for operation in item.values():
             _complete(path, operation)
@@ -88,7 +90,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
 
 
 def _components() -> dict[str, Any]:
-    models: list[type[BaseModel]] = [*submission_models(), Job, Problem, BatchAnswer]
+    models: list[type[BaseModel]] = [*submission_models(), Job, Problem, BatchAnswer, NewMessage]
     mode: Literal["validation", "serialization"] = "validation"
     _, definitions = models_json_schema([(model, mode) for model in models], ref_template=_REFS)
     found: dict[str, Any] = definitions["$defs"]
@@ -122,31 +124,54 @@ def _submit_operation() -> dict[str, Any]:
         }
         for job_type in CATALOGUE
     }
-    links = {"Location": {"description": "Path of the job.", "schema": {"type": "string"}}}
-    retry = {"Retry-After": {"description": "When to ask, in seconds.", "schema": {"type": "integer"}}}
-    applied = {"Preference-Applied": {"description": "`wait=N`", "schema": {"type": "string"}}}
     return {
         "tags": ["jobs"],
         "summary": "Submit a job",
         "description": "Answers at once with the job, or with `Prefer: wait=N` when it has ended.",
         "operationId": "submit_job",
-        "parameters": [
-            _header(
-                "Prefer",
-                "`wait=N`: hold the answer until the job has ended, N seconds at most (1–60).",
-                "wait=10",
-            ),
-            _idempotency(),
-            _header("traceparent", "W3C trace context; it goes on in the worker.", None),
-        ],
+        "parameters": _waiting_parameters(),
         "requestBody": _body("Submission", examples),
-        "responses": {
-            "200": _answer(
-                "The job has ended while the request waited.", "Job", links | applied | _replayed()
-            ),
-            "202": _answer("Accepted.", "Job", links | retry | _replayed()),
-            **_problems(400, 401, 403, 413, 415, 422, 429, 503),
-        },
+        "responses": _job_answers(400, 401, 403, 409, 413, 415, 422, 429, 503),
+    }
+
+
+def _say_operation() -> dict[str, Any]:
+    examples = {"question": {"value": {"content": "And of Italy?"}}}
+    path = {
+        "name": "conversation_id", "in": "path", "required": True, "schema": {"type": "string"},
+    }  # fmt: skip
+    return {
+        "tags": ["conversations"],
+        "summary": "Say something in a conversation",
+        "description": "Answers with the `llm.chat` job, whose reply joins the history once. While it runs, another "
+        "message is 409 `conversation-busy`, with the job's id in `job_id`.",
+        "operationId": "create_message",
+        "parameters": [path, *_waiting_parameters()],
+        "requestBody": _body("NewMessage", examples),
+        "responses": _job_answers(400, 401, 403, 404, 409, 413, 415, 422, 429, 503),
+    }
+
+
+def _waiting_parameters() -> list[dict[str, Any]]:
+    return [
+        _header(
+            "Prefer",
+            "`wait=N`: hold the answer until the job has ended, N seconds at most (1–60).",
+            "wait=10",
+        ),
+        _idempotency(),
+        _header("traceparent", "W3C trace context; it goes on in the worker.", None),
+    ]
+
+
+def _job_answers(*problems: int) -> dict[str, Any]:
+    links = {"Location": {"description": "Path of the job.", "schema": {"type": "string"}}}
+    retry = {"Retry-After": {"description": "When to ask, in seconds.", "schema": {"type": "integer"}}}
+    applied = {"Preference-Applied": {"description": "`wait=N`", "schema": {"type": "string"}}}
+    return {
+        "200": _answer("The job has ended while the request waited.", "Job", links | applied | _replayed()),
+        "202": _answer("Accepted.", "Job", links | retry | _replayed()),
+        **_problems(*problems),
     }
 
 

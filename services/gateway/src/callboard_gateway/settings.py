@@ -31,6 +31,20 @@ class GatewaySettings(Settings):
     )
     max_json_bytes: int = Field(default=8 * 1024 * 1024, gt=0, description="Largest JSON body.")
     max_waiting_jobs: int = Field(default=10_000, ge=1, description="Jobs one key may have waiting.")
+    max_conversations: int = Field(default=10_000, ge=1, description="Conversations one key may keep.")
+    max_conversation_messages: int = Field(
+        default=2_000, ge=2, description="Messages of one conversation, replies included."
+    )
+    max_conversation_bytes: int = Field(
+        default=8 * 1024 * 1024,
+        gt=0,
+        description="Bytes of one conversation, its pictures in base64 included.",
+    )
+    conversation_idle_s: float | None = Field(
+        default=None,
+        ge=3600,
+        description="Seconds after which a conversation goes in which nothing happens; never if not set.",
+    )
     rate_limit_per_s: float = Field(default=200, ge=0, description="Requests a second one key may send.")
     rate_limit_burst: int = Field(default=1000, ge=1, description="Requests one key may send at once.")
     key_cache_s: float = Field(

@@ -26,7 +26,7 @@ from callboard_shared.errors import Invalid
 from callboard_shared.ids import new_id
 from callboard_shared.jobs import CATALOGUE, UNION_TAGS, Input, JobType
 from callboard_shared.ledger import NewJob
-from callboard_shared.ledger.records import Named
+from callboard_shared.ledger.records import Named, Saying
 
 DAY_S = 86_400
 WEBHOOK_EVENTS = ("job.running", "job.succeeded", "job.failed", "job.canceled", "job.expired")
@@ -142,6 +142,7 @@ class Reader:
             batch_key=job_type.batch_key(value),
             weight=job_type.weight(value),
             names=self._names(job_type, value),
+            says=_saying(job_type, value, replaces=str(document.get("retried_from", ""))),
         )
 
     def _names(self, job_type: JobType[Any, Any], value: Input) -> tuple[Named, ...]:
@@ -181,7 +182,16 @@ class Reader:
             hook=hook(options.webhook.events if options.webhook else ()),
             after=tuple(dict.fromkeys(options.after)),
             names=self._names(job_type, value),
+            says=_saying(job_type, value),
         )
+
+
+def _saying(job_type: JobType[Any, Any], value: Input, replaces: str = "") -> Saying | None:
+    """What the job is to answer in a conversation. ``replaces``: the job that was to, and did not."""
+    said = job_type.says(value)
+    if said is None:
+        return None
+    return Saying(said.conversation, orjson.dumps({"content": said.content}), said.title, replaces)
 
 
 def hook(events: Any) -> str:

@@ -26,15 +26,19 @@ class Rings(Protocol):
 
 
 class Submitter:
-    def __init__(self, ledger: AsyncLedger, bell: Rings, *, max_waiting: int) -> None:
+    """``max_waiting``: jobs that one key may have waiting; ``max_turns``, ``max_bytes``: of one conversation."""
+
+    def __init__(
+        self, ledger: AsyncLedger, bell: Rings, *, max_waiting: int, max_turns: int = 0, max_bytes: int = 0
+    ) -> None:
         self._ledger = ledger
         self._bell = bell
-        self._max_waiting = max_waiting
+        self._max_waiting, self._max_turns, self._max_bytes = max_waiting, max_turns, max_bytes
         self._gathered: list[tuple[NewJob, asyncio.Future[Submitted]]] = []
         self._flight: asyncio.Task[None] | None = None
 
     async def submit(self, job: NewJob) -> Submitted:
-        """Submit one job, together with what others submit now. Raises LimitReached or LedgerError."""
+        """Submit one job, together with what others submit now. Raises RequestError or LedgerError."""
         future: asyncio.Future[Submitted] = asyncio.get_running_loop().create_future()
         self._gathered.append((job, future))
         if self._flight is None:
@@ -54,7 +58,12 @@ class Submitter:
                 part = by_queue[job.queue] = []
                 calls.append(part)
             part.append(job)
-        requests = [verbs.submit(part[0].queue, part, self._max_waiting) for part in calls]
+        requests = [
+            verbs.submit(
+                part[0].queue, part, self._max_waiting, max_turns=self._max_turns, max_bytes=self._max_bytes
+            )
+            for part in calls
+        ]
         replies: list[SubmitReply | LedgerError] = await self._run(requests)
         found: dict[str, Result] = {}
         for part, reply in zip(calls, replies, strict=True):
@@ -105,4 +114,10 @@ def _settle(future: asyncio.Future[Submitted], result: Submitted | Exception) ->
 
 def _own(error: CallboardError) -> CallboardError:
     """A copy for each waiter: an exception that is raised in many tasks would gather all their tracebacks."""
-    return type(error)(error.detail, code=error.problem_code, retry_after_s=error.retry_after_s)
+    return type(error)(
+        error.detail,
+        code=error.problem_code,
+        errors=error.errors,
+        retry_after_s=error.retry_after_s,
+        members=error.members,
+    )

@@ -13,6 +13,7 @@ from callboard_shared.jobs.base import (
     Output,
     Task,
 )
+from callboard_shared.jobs.llm import CHAT
 from callboard_shared.jobs.nlp import (
     CLASSIFY,
     EMBED,
@@ -25,18 +26,19 @@ from callboard_shared.jobs.nlp import (
     WORD2VEC_TRAIN,
 )
 from callboard_shared.jobs.system import ECHO
+from callboard_shared.jobs.tts import SPEECH
 
 CATALOGUE = Catalogue(
     EMBED, SIMILARITY, CLASSIFY, FINETUNE, EVALUATE, WORD2VEC_TRAIN, WORD2VEC_QUERY, TRANSFORMER_TRAIN,
-    TRANSFORMER_GENERATE, ECHO,
+    TRANSFORMER_GENERATE, CHAT, SPEECH, ECHO,
 )  # fmt: skip
 
 QUEUES = ("nlp", "nlp-train", "llm", "tts", "vision", "vision-train", "courier", "system")
 """Every queue that a worker of this release serves, with job types or (so far) without."""
 
 __all__ = [
-    "CATALOGUE", "CLASSIFY", "ECHO", "EMBED", "EVALUATE", "FINETUNE", "QUEUES", "SIMILARITY",
-    "TRANSFORMER_GENERATE", "TRANSFORMER_TRAIN", "UNION_TAGS", "WORD2VEC_QUERY", "WORD2VEC_TRAIN",
+    "CATALOGUE", "CHAT", "CLASSIFY", "ECHO", "EMBED", "EVALUATE", "FINETUNE", "QUEUES", "SIMILARITY",
+    "SPEECH", "TRANSFORMER_GENERATE", "TRANSFORMER_TRAIN", "UNION_TAGS", "WORD2VEC_QUERY", "WORD2VEC_TRAIN",
     "Batch", "Catalogue", "FileInput", "FileReference", "Input", "JobType", "Limits", "ModelReference", "Output",
     "Task",
 ]  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -23,8 +23,9 @@ class Output(BaseModel):
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
 
-Task = Literal["embed", "classify", "word2vec", "seq2seq"]
-"""What a model can be used for: turn texts into vectors, label them, answer about words, write texts from texts."""
+Task = Literal["embed", "classify", "word2vec", "seq2seq", "chat"]
+"""What a model can be used for: turn texts into vectors, label them, answer about words, write texts from texts,
+converse."""
 
 MODEL_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
@@ -35,7 +36,12 @@ NewModelName = Annotated[str, StringConstraints(pattern=rf"^{MODEL_NAME}$")]
 """What a trained model is to be called; its versions count from 1: ``name@1``."""
 
 
-UNION_TAGS = frozenset({"rows:list", "file:object"})
+UNION_TAGS = frozenset(
+    {
+        "rows:list", "file:object", "text:string", "parts:list", "tool:object", "part:text", "part:image",
+        "message:object",
+    }
+)  # fmt: skip
 """What pydantic puts into the path of an error where an input is a list or an object: no part of the document."""
 
 
@@ -90,9 +96,23 @@ class Limits:
     retention_s: int = 604_800
 
 
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """What an input says in a conversation that is kept: the content of a message, and a title made from it."""
+
+    conversation: str
+    content: Any
+    title: str
+
+
+def _says_nothing(value: Any) -> Utterance | None:
+    return None
+
+
 @dataclass(frozen=True)
 class JobType(Generic[I, O]):
-    """``models``: the input fields that name a model, each with what that model must be able to do (one of)."""
+    """``models``: the input fields that name a model, each with what that model must be able to do (one of).
+    ``says``: of an input that answers in a conversation, what it is to answer."""
 
     name: str
     queue: str
@@ -103,6 +123,7 @@ class JobType(Generic[I, O]):
     batch: Batch | None = None
     limits: Limits = field(default_factory=Limits)
     models: Mapping[str, tuple[Task, ...]] = field(default_factory=dict)
+    says: Callable[[I], Utterance | None] = _says_nothing
 
     @cached_property
     def takes_files(self) -> bool:
@@ -133,16 +154,7 @@ class JobType(Generic[I, O]):
 
     def files_of(self, value: I) -> dict[str, str]:
         """The ids of uploaded files that an input names, by field."""
-        found: dict[str, str] = {}
-        for name in self.input.model_fields:
-            given = getattr(value, name)
-            several = isinstance(given, list)
-            for index, one in enumerate(given if several else [given]):
-                if isinstance(one, FileInput) and one.file_id is not None:
-                    found[f"{name}.{index}.file_id" if several else f"{name}.file_id"] = one.file_id
-                elif not isinstance(one, FileInput):
-                    break  # a list is of files as a whole, or not at all
-        return found
+        return dict(_files_in("", value))
 
     def describe(self) -> dict[str, Any]:
         """The entry of ``GET /v1/job-types``."""
@@ -163,6 +175,26 @@ class JobType(Generic[I, O]):
                 "retention_s": self.limits.retention_s,
             },
         }
+
+
+@cache
+def _may_hold_files(model: type[BaseModel]) -> bool:
+    return "file_id" in json.dumps(model.model_json_schema())
+
+
+def _files_in(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Of what a part of an input names, the path and the id. Rows of a data set, of which there may be a great many,
+    are not looked into: their model has no place for a file."""
+    if isinstance(value, FileInput):
+        if value.file_id is not None:
+            yield f"{path}file_id", value.file_id
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _files_in(f"{path}{name}.", getattr(value, name))
+    elif isinstance(value, list) and value and isinstance(value[0], BaseModel):
+        for index, one in enumerate(value):
+            if _may_hold_files(one.__class__):
+                yield from _files_in(f"{path}{index}.", one)
 
 
 class Catalogue:

@@ -30,6 +30,11 @@ QUEUE_KEYS = {
     "outbox": "outbox",  # stream of {event, job}: webhook deliveries to make
     "owned": "owned:",  # + owner: zset id -> ms of creation
     "usage": "usage:",  # + owner:day: hash "type|figure" -> sum
+    # conversations, with the jobs that speak in them
+    "conversation": "conversation:",  # + id: hash owner title model system created updated keep bytes (of its
+    # turns' JSON); while a job answers running (its id), told (the system message then), asked (the model then)
+    "turns": "turns:",  # + id: list of "role job ms status JSON", oldest first
+    "conversations": "conversations:",  # + owner: zset id -> ms of creation
     # workers
     "workers": "workers",  # zset worker -> ms until which it counts as online
     "worker": "worker:",  # + worker: hash
@@ -77,6 +82,9 @@ MODELS = "cb:{files}:models:"  # + owner: hash "name@version" -> JSON record
 MODEL_VERSIONS = "cb:{files}:model-versions:"  # + owner: hash name -> last version given
 MODEL_JOBS = "cb:{files}:model-jobs:"  # + owner: hash "job name" -> "name@version"
 CHECKPOINTS = "cb:{files}:checkpoint:"  # + job: list of JSON manifests, newest first
+
+# voices that workers announce
+VOICES = "cb:{voices}:"  # + provider: JSON list
 
 
 def lua_prelude() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from callboard_shared.errors import LimitReached
+from callboard_shared.errors import RequestError
 from callboard_shared.jobs.base import Task
 from callboard_shared.states import JobStatus
 
@@ -22,11 +22,26 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
+class Saying:
+    """A message that joins a conversation together with the job that answers it.
+
+    body: JSON object ``{"content"}``; title: the conversation's if it has none yet; replaces: the ended job whose
+    message this is, said anew.
+    """
+
+    conversation: str
+    body: bytes
+    title: str = ""
+    replaces: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class NewJob:
     """A job to submit.
 
     spec: JSON object ``{"input", "metadata", "webhook"?, "after"?, "retried_from"?, "traceparent"?}``; hook: the
-    statuses whose event goes to the outbox, comma-separated; names: what is to be looked up before the submission.
+    statuses whose event goes to the outbox, comma-separated; names: what is to be looked up before the submission;
+    says: what it is to answer, and where.
     """
 
     id: str
@@ -46,6 +61,7 @@ class NewJob:
     after: tuple[str, ...] = ()
     watcher: str = ""
     names: tuple[Named, ...] = ()
+    says: Saying | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +80,7 @@ class Submitted:
 class SubmitReply:
     """One result a job, in order; ``ring``: a bell must be rung for the queue."""
 
-    results: list[Submitted | LimitReached]
+    results: list[Submitted | RequestError]
     ring: bool
 
 
@@ -95,7 +111,8 @@ Outcome = Literal["succeeded", "failed", "canceled", "retry", "release"]
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How an attempt ended. JSON bytes; ``delay_ms`` is for ``retry``; ``files``: ids that go with the job."""
+    """How an attempt ended. JSON bytes; ``delay_ms`` is for ``retry``; ``files``: ids that go with the job; ``reply``:
+    the next turn of the conversation in which the job speaks."""
 
     id: str
     attempt: int
@@ -107,6 +124,7 @@ class Ended:
     characters: int = 0
     files: tuple[str, ...] = ()
     delay_ms: int = 0
+    reply: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

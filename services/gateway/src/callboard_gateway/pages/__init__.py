@@ -1,18 +1,18 @@
-"""What a person sees in a browser: sign-in, the console, the API's documentation; no build step."""
+"""What a person sees in a browser: sign-in, the console, the chat, the API's documentation; no build step."""
 
 from __future__ import annotations
 
 from fastapi import FastAPI, Request, Response
 from fastapi.staticfiles import StaticFiles
 
-from callboard_gateway.pages import actions, api_docs, console, render, sign_in
+from callboard_gateway.pages import actions, api_docs, chat, console, render, sign_in
 from callboard_gateway.sessions import SignInNeeded
 
 
 def install(app: FastAPI) -> None:
     """Add the pages. Needs ``app.state.ledger`` and, to submit jobs, what ``actions`` names."""
     app.mount("/static", _Assets(directory=render.STATIC), name="static")
-    for part in (sign_in, console, actions, api_docs):
+    for part in (sign_in, console, chat, actions, api_docs):
         app.include_router(part.router, include_in_schema=False)
     app.add_exception_handler(SignInNeeded, _to_sign_in)
 

@@ -19,7 +19,7 @@ STATIC = _PACKAGE / "static"
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
-    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "media-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
 
@@ -39,7 +39,8 @@ _environment.globals |= {"languages": LANGUAGES, "timestamp": timestamp}
 _environment.globals["asset"] = {
     name: _asset(name)
     for name in (
-        "base.css", "console.css", "console.js", "docs.css", "docs.js", "favicon.svg", "vendor/htmx/htmx.min.js",
+        "base.css", "chat.css", "chat.js", "composer.js", "console.css", "console.js", "docs.css", "docs.js",
+        "favicon.svg", "page.js", "vendor/htmx/htmx.min.js", "vendor/htmx-ext-sse/sse.min.js",
         "vendor/swagger-ui/swagger-ui-bundle.js", "vendor/swagger-ui/swagger-ui.css",
     )
 }  # fmt: skip
@@ -49,7 +50,7 @@ def page(
     request: Request, template: str, session: Session | None, *, status: int = 200, **context: Any
 ) -> HTMLResponse:
     """A whole page in the reader's language. ``policy`` in the context replaces the usual one."""
-    html = _render(request, template, session, context)
+    html = rendered(request, template, session, context)
     headers = {
         "Content-Security-Policy": POLICY,
         "Cache-Control": "no-store",
@@ -68,11 +69,26 @@ def fragment(request: Request, template: str, session: Session, **context: Any) 
     seen = hashlib.sha256(shown.encode()).hexdigest()[:16]
     if request.query_params.get("seen") == seen:
         return Response(status_code=204)
-    html = _render(request, template, session, context | {"seen": seen})
+    html = rendered(request, template, session, context | {"seen": seen})
     return HTMLResponse(html, headers={"Cache-Control": "no-store"})
 
 
-def _render(request: Request, template: str, session: Session | None, context: dict[str, Any]) -> str:
+def part(
+    request: Request,
+    template: str,
+    session: Session | None,
+    *,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+    **context: Any,
+) -> HTMLResponse:
+    """A part of a page that is the answer to what a reader did; ``headers`` are htmx's."""
+    html = rendered(request, template, session, context)
+    return HTMLResponse(html, status, {"Cache-Control": "no-store"} | (headers or {}))
+
+
+def rendered(request: Request, template: str, session: Session | None, context: dict[str, Any]) -> str:
+    """The text of a template, in the reader's language."""
     language = language_of(request)
     return _environment.get_template(template).render(
         context, t=translator(language), language=language, session=session, path=request.url.path

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from typing import Annotated
 
 import orjson
@@ -28,6 +28,7 @@ from callboard_shared.view import job_view
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 PAGE = 500
+RETRY = b"retry: 2000\n\n"
 _START = "0-0"
 """Before the first event of a stream; also the id of the event that says how the job was accepted."""
 _EVENT_ID = re.compile(r"(\d{1,20}-\d{1,20})(\.done)?")
@@ -107,24 +108,32 @@ class Stream:
         self._after, self._from_start = after or _START, after is None
         self._over = False
 
-    async def run(self) -> AsyncIterator[bytes]:
-        yield b"retry: 2000\n\n"
+    async def run(self) -> AsyncGenerator[bytes]:
+        """As server-sent events."""
+        yield RETRY
+        async with aclosing(self.batches()) as batches:
+            async for batch in batches:
+                yield batch if isinstance(batch, bytes) else b"".join(frame(*event) for event in batch)
+
+    async def batches(self) -> AsyncGenerator[list[tuple[str, str, bytes]] | bytes]:
+        """Id, kind and data (JSON) of the events, as they come; or a comment, ready to be sent, when none came."""
         if self._from_start:
-            yield frame(_START, "status", orjson.dumps({"status": self._first_status(), "attempt": 0}))
+            first = orjson.dumps({"status": self._first_status(), "attempt": 0})
+            yield [(_START, "status", first)]
         async with self._desk.news.expect(self._record.id) as bulletin:
             watching = False
             while not self._over and not self._desk.stopping.begun:
                 try:
                     if not watching:
                         watching = await self._watch()
-                    frames = await self._frames()
+                    events = await self._new()
                 except LedgerError:
                     yield b": the ledger is away; this goes on when it is back\n\n"
                     watching = False
                     await self._pause(bulletin, 1)
                     continue
-                if frames:
-                    yield frames
+                if events:
+                    yield events
                 elif not self._over and not await self._pause(bulletin, self._comment_s):
                     yield b": still here\n\n"
 
@@ -143,32 +152,32 @@ class Stream:
         self._over = not known  # deleted, or past its retention
         return True
 
-    async def _frames(self) -> bytes:
-        """What is new, ready to be sent; with ``done`` at the end if that is the end."""
+    async def _new(self) -> list[tuple[str, str, bytes]]:
+        """What is new; with ``done`` at the end if that is the end."""
         events = await self._more()
         if not events and not self._over:
             record = await self._read()
             if record is None or not record.status.is_terminal:
                 self._over = record is None
-                return b""
+                return []
             events = await self._more()  # what ended it came between the two questions
             if not events:
-                return self._done(record)
-        frames = []
+                return [self._done(record)]
+        told = []
         for event in events:
-            frames.append(frame(event.id, event.kind, event.data))
+            told.append((event.id, event.kind, event.data))
             self._after = event.id
             if event.kind == "status" and orjson.loads(event.data).get("status") in TERMINAL:
                 record = await self._read()
                 self._over = True
                 if record is not None:
-                    frames.append(self._done(record))
+                    told.append(self._done(record))
                 break
-        return b"".join(frames)
+        return told
 
-    def _done(self, record: JobRecord) -> bytes:
+    def _done(self, record: JobRecord) -> tuple[str, str, bytes]:
         self._over = True
-        return frame(f"{self._after}.done", "done", orjson.dumps(job_view(record)))
+        return f"{self._after}.done", "done", orjson.dumps(job_view(record))
 
     async def _more(self) -> list[Event]:
         return await self._desk.ledger.run(

@@ -45,10 +45,10 @@ class SubmitRoute:
         caller = await self._keyring.authenticate(scope, "jobs:write")
         require_json(scope)
         body = await read_body(scope, receive, self._max_bytes)
-        job = self._desk.reader.read(parse_json(body), caller.owner, scope.get("callboard.traceparent"))
+        job = self._job(scope, caller.owner, parse_json(body))
         wait_s = preferred_wait(header(scope, b"prefer"))
         headers: Headers = []
-        replayed = await self._replayed(scope, job, body, headers)
+        replayed = await self._replayed(scope, job, self._identity(scope, body), headers)
         if isinstance(replayed, NewJob):
             job, record = replayed, None
         else:
@@ -59,6 +59,13 @@ class SubmitRoute:
         if wait_s and ended:
             headers.append((b"preference-applied", b"wait=%d" % wait_s))
         await respond(send, record, 200 if ended and (wait_s or headers) else 202, headers)
+
+    def _job(self, scope: Scope, owner: str, document: Any) -> NewJob:
+        return self._desk.reader.read(document, owner, scope.get("callboard.traceparent"))
+
+    def _identity(self, scope: Scope, body: bytes) -> bytes:
+        """What requests with the same Idempotency-Key must have in common."""
+        return body
 
     async def _replayed(self, scope: Scope, job: NewJob, body: bytes, headers: Headers) -> JobRecord | NewJob:
         """The job that this Idempotency-Key has made already; else the one to make, under the id it reserved."""

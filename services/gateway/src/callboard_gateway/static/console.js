@@ -1,26 +1,8 @@
-// What the console does in the browser beyond htmx: local times, announcements, quiet tabs, the form's examples.
+// What the console does in the browser beyond htmx: announcements, quiet tabs, the form's examples.
 "use strict";
 
-const language = document.documentElement.lang;
-const today = new Date().toDateString();
-const clock = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
-const dateAndClock = new Intl.DateTimeFormat(language, {
-  month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23",
-});
-
-function showLocalTimes(root) {
-  for (const element of root.querySelectorAll("time[datetime]")) {
-    const time = new Date(element.dateTime);
-    element.textContent = (time.toDateString() === today ? clock : dateAndClock).format(time);
-    element.title = time.toLocaleString(language);
-  }
-}
-
-// Said only when it changed, so that a screen reader is not interrupted every two seconds.
 function announce(element) {
-  const text = element.dataset && element.dataset.announce;
-  const announcer = document.getElementById("announcer");
-  if (text && announcer.textContent !== text) announcer.textContent = text;
+  say(element.dataset && element.dataset.announce);
 }
 
 document.addEventListener("htmx:beforeRequest", (event) => {
@@ -36,9 +18,6 @@ document.addEventListener("htmx:afterSwap", (event) => {
   announce(fresh);
 });
 
-function setLost(lost) {
-  document.getElementById("lost").hidden = !lost;
-}
 document.addEventListener("htmx:sendError", () => setLost(true));
 document.addEventListener("htmx:timeout", () => setLost(true));
 document.addEventListener("htmx:responseError", () => setLost(true));
@@ -63,5 +42,4 @@ function setUpPlayground() {
   });
 }
 
-showLocalTimes(document);
 setUpPlayground();

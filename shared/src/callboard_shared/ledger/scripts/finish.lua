@@ -1,9 +1,9 @@
 -- ARGV: runner busy_ms(of the whole batch), then per job:
---       id attempt outcome output error usage(JSON) tokens characters files delay_ms
+--       id attempt outcome output error usage(JSON) tokens characters files delay_ms reply(JSON of a conversation's turn, or "")
 -- outcome: succeeded | failed | canceled | retry | release. "retry" ends the job when no attempt is left;
 -- "release" hands it back and gives the attempt back too.
 -- Returns per job "committed", or "stale" when the claim was no longer this runner's: then nothing changed.
-local STRIDE = 10
+local STRIDE = 11
 local runner, busy_ms = ARGV[1], tonumber(ARGV[2])
 local jobs, reply, figures, sample, done = (#ARGV - 2) / STRIDE, {}, {}, {}, 0
 local released = false
@@ -26,6 +26,8 @@ local function commit(id, job, at)
   if outcome == "succeeded" then
     call("SET", K.output .. id, ARGV[at + 3])
     call("HDEL", K.job .. id, "error")
+  elseif outcome == "canceled" and ARGV[at + 3] ~= "" then
+    call("SET", K.output .. id, ARGV[at + 3]) -- what it had made by then
   elseif ARGV[at + 4] ~= "" then
     fields[3], fields[4] = "error", ARGV[at + 4]
   end
@@ -34,6 +36,7 @@ local function commit(id, job, at)
     fields[#fields + 1] = ARGV[at + 8]
   end
   call("ZREM", K.lease, id)
+  if outcome == "succeeded" or outcome == "canceled" then job.reply = ARGV[at + 10] end
   local add = end_job(id, outcome, job, fields, figures)
   local run_ms = math.max(0, NOW - tonumber(job.claimed))
   add("run_ms", run_ms)

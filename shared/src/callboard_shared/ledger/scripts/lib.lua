@@ -121,8 +121,44 @@ local function forget(id, owner)
   call("ZREM", K.expiry, id)
 end
 
--- The one place in which a job ends. job: owner, type, attempt, retention, watch, hook, dependents.
--- It must be out of its line or lease already. Writes status, event, usage, outbox and settlements at once.
+local function turn(role, id, status, body)
+  return role .. " " .. id .. " " .. int(NOW) .. " " .. status .. " " .. body
+end
+
+-- The parts of a turn: role, job, ms, status, body.
+local function parts_of(entry) return string.match(entry, "^(%S+) (%S+) (%S+) (%S+) (.*)$") end
+
+-- Something happened in a conversation: that puts off its end, where it has one ("keep": ms without anything).
+local function touch(conversation)
+  local key, turns = K.conversation .. conversation, K.turns .. conversation
+  call("HSET", key, "updated", int(NOW))
+  local keep = call("HGET", key, "keep")
+  if keep then
+    call("PEXPIRE", key, keep)
+    call("PEXPIRE", turns, keep)
+  end
+end
+
+-- The job that answers in a conversation ends, and frees it: its message, which is the last, is marked with how that
+-- went, and the reply, where there is one, joins the history. A conversation that is gone, or another job's, stays as it is.
+local function end_turn(id, status, job)
+  local key, turns = K.conversation .. job.conversation, K.turns .. job.conversation
+  if call("HGET", key, "running") ~= id then return end
+  local role, by, at, _, body = parts_of(call("LINDEX", turns, -1))
+  local replied = (job.reply or "") ~= ""
+  local mark = (status == "succeeded" or replied) and "answered" or status == "canceled" and "canceled" or "failed"
+  call("LSET", turns, -1, role .. " " .. by .. " " .. at .. " " .. mark .. " " .. body)
+  if replied then
+    call("RPUSH", turns, turn("assistant", id, status == "succeeded" and "complete" or "partial", job.reply))
+    call("HINCRBY", key, "bytes", #job.reply)
+  end
+  call("HDEL", key, "running", "told", "asked")
+  touch(job.conversation)
+end
+
+-- The one place in which a job ends. job: owner, type, attempt, retention, watch, hook, dependents, conversation
+-- (with reply). It must be out of its line or lease already. Writes status, event, usage, outbox, settlements and the
+-- conversation's next turn at once.
 local function end_job(id, status, job, fields, figures)
   call("HSET", K.job .. id, "status", status, "finished", int(NOW), unpack(fields))
   call("ZADD", K.ended, NOW + tonumber(job.retention), id)
@@ -137,6 +173,7 @@ local function end_job(id, status, job, fields, figures)
     end
     call("DEL", K.dependents .. id)
   end
+  if job.conversation then end_turn(id, status, job) end
   local usage = figures[job.owner] or {}
   figures[job.owner] = usage
   local function add(name, n) usage[job.type .. "|" .. name] = (usage[job.type .. "|" .. name] or 0) + n end
@@ -155,7 +192,7 @@ end
 
 local JOB_FIELDS = { "status", "owner", "type", "attempt", "retention", "watch", "hook", "dependents",
   "priority", "sequence", "max_attempts", "worker", "started", "created", "expires", "batch", "weight",
-  "timeout", "claimed", "lapsed" }
+  "timeout", "claimed", "lapsed", "conversation" }
 
 local function load_job(id)
   local values = call("HMGET", K.job .. id, unpack(JOB_FIELDS))
@@ -220,4 +257,24 @@ local function make_ready(id, job)
   add_ready(id, job.owner, job.priority, job.sequence)
   emit_status(id, "queued", job.attempt)
   notify(id, job.watch)
+end
+
+-- A waiting job ends, a running one is told to. Returns "missing" | "already-ended" | "ended" | "canceling".
+local function cancel(id)
+  local job, figures = load_job(id), {}
+  if not job then return "missing" end
+  if TERMINAL[job.status] then return "already-ended" end
+  if job.status == "canceling" then return "canceling" end
+  if job.status == "running" then
+    call("HSET", K.job .. id, "status", "canceling")
+    emit_status(id, "canceling", job.attempt)
+    notify(id, job.watch)
+    call("RPUSH", K.control .. job.worker, id)
+    call("PEXPIRE", K.control .. job.worker, 60000)
+    return "canceling"
+  end
+  leave(id, job)
+  end_job(id, "canceled", job, {}, figures)
+  write_usage(figures)
+  return "ended"
 end

@@ -1,21 +1,52 @@
--- ARGV: max_waiting, then per job: id owner type priority run_at expires_in timeout max_attempts
---       retention batch weight hook watch dependencies("a b c") spec   (run_at, expires_in: ms or "")
--- Returns {ring, online workers, paused, {id status created position eta}…}; status "limit" accepts nothing.
+-- ARGV: max_waiting max_turns max_bytes (0: no limit), then per job: id owner type priority run_at expires_in timeout
+--       max_attempts retention batch weight hook watch dependencies("a b c") spec says   (run_at, expires_in: ms or "")
+--       says: "", or JSON {conversation, body (JSON), title, replaces}: the job answers this message of a conversation
+-- Returns {ring, online workers, paused, {id status created position eta existed}…}. A status that is none accepts
+-- nothing: "limit" (waiting), of the conversation "unknown", "full", "busy" (in place of created the job that answers).
 -- Fails with an OOM error, as Redis itself does later, while the sweep has found memory short: what was accepted
 -- needs the rest, and the bells (Celery's messages, in the same Redis) do too.
 local held_up = call("HMGET", K.stats, "full", "paused")
 if held_up[1] then return redis.error_reply("OOM the ledger is nearly full") end
 
-local STRIDE = 15
-local max_waiting = tonumber(ARGV[1])
-local jobs = (#ARGV - 1) / STRIDE
+local STRIDE = 16
+local max_waiting, max_turns, max_bytes = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local jobs = (#ARGV - 3) / STRIDE
 local sequence = call("HINCRBY", K.stats, "sequence", jobs) - jobs
 local online = call("ZCOUNT", K.workers, NOW, "+inf")
 local reply, added, place, fresh = { 0, online, held_up[2] and 1 or 0 }, {}, {}, 0
 local owned, expiry = {}, {}
 
+-- Why a message may not join its conversation, if so; of a busy one also the job that answers there.
+local function hindrance(says, owner)
+  local key, turns = K.conversation .. says.conversation, K.turns .. says.conversation
+  local known = call("HMGET", key, "owner", "running", "bytes")
+  if known[1] ~= owner then return "unknown" end
+  if known[2] then return "busy", known[2] end
+  if max_turns > 0 and call("LLEN", turns) + 2 > max_turns then return "full" end
+  if max_bytes > 0 and tonumber(known[3] or "0") + #says.body > max_bytes then return "full" end
+end
+
+-- The message joins; if it is the last one said anew, in its place.
+local function join(id, says)
+  local key, turns = K.conversation .. says.conversation, K.turns .. says.conversation
+  local entry, bytes = turn("user", id, "pending", says.body), #says.body
+  local last = says.replaces ~= "" and call("LINDEX", turns, -1)
+  local role, by, _, _, body = parts_of(last or "")
+  if role == "user" and by == says.replaces then
+    call("LSET", turns, -1, entry)
+    bytes = bytes - #body
+  else
+    call("RPUSH", turns, entry)
+  end
+  call("HINCRBY", key, "bytes", bytes)
+  local known = call("HMGET", key, "title", "system", "model")
+  call("HSET", key, "running", id, "told", known[2] or "", "asked", known[3] or "")
+  if not known[1] and says.title ~= "" then call("HSET", key, "title", says.title) end
+  touch(says.conversation)
+end
+
 for n = 0, jobs - 1 do
-  local at = 2 + n * STRIDE
+  local at = 4 + n * STRIDE
   local id, owner, job_type, priority = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   local run_at, expires_in, dependencies = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5]), ARGV[at + 13]
   local key = K.job .. id
@@ -24,8 +55,14 @@ for n = 0, jobs - 1 do
     reply[#reply + 1] = { id, known[1], known[2], position(id, owner, priority), false, 1 }
   else
     added[owner] = added[owner] or { tonumber(call("HGET", K.waiting, owner) or "0"), 0 }
+    local says, refused, by = ARGV[at + 15] ~= "" and cjson.decode(ARGV[at + 15]), nil, nil
     if max_waiting > 0 and added[owner][1] + added[owner][2] >= max_waiting then
-      reply[#reply + 1] = { id, "limit", 0, false, false, 0 }
+      refused = "limit"
+    elseif says then
+      refused, by = hindrance(says, owner)
+    end
+    if refused then
+      reply[#reply + 1] = { id, refused, by or "", false, false, 0 }
     else
       added[owner][2] = added[owner][2] + 1
       sequence = sequence + 1
@@ -48,6 +85,10 @@ for n = 0, jobs - 1 do
         set("expires", int(expires))
         expiry[#expiry + 1] = expires
         expiry[#expiry + 1] = id
+      end
+      if says then
+        set("conversation", says.conversation)
+        join(id, says)
       end
       call("HSET", key, unpack(fields))
       call("SET", K.spec .. id, ARGV[at + 14])

@@ -1,0 +1,200 @@
+"""Conversations made ready for reading: their turns as HTML, who said them, what is being written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from fastapi import Request
+
+from callboard_gateway.pages.chat import faults
+from callboard_gateway.pages.chat.faults import Fault
+from callboard_gateway.pages.chat.markdown import Labels, render
+from callboard_gateway.pages.language import Translate, language_of, translator
+from callboard_shared.errors import NotFound
+from callboard_shared.ids import is_id
+from callboard_shared.jobs import CATALOGUE, CHAT
+from callboard_shared.ledger import AsyncLedger, JobRecord, conversing, verbs
+from callboard_shared.ledger.conversing import Conversation, Turn
+from callboard_shared.view import timestamp
+
+TURNS_SHOWN = 40
+SPEECH = "tts.speech"
+
+
+@dataclass(frozen=True, slots=True)
+class ShownTurn:
+    """A turn as templates take it. ``text`` is the user's, ``html`` the model's; ``index`` its place in the history.
+
+    Of a reply, ``partial``: it was stopped; ``cut``: it had become as long as it might; ``warnings``: of the worker,
+    such as that an early part of the history no longer fits. Of the user's, ``fault``: why there is no reply.
+    """
+
+    index: int
+    role: str
+    job_id: str
+    created_at: str
+    text: str = ""
+    html: str = ""
+    by: str = ""
+    partial: bool = False
+    cut: bool = False
+    warnings: tuple[str, ...] = ()
+    speakable: bool = False
+    fault: Fault | None = None
+    last: bool = False
+
+
+NOTHING_SAID: dict[str, Any] = {
+    "talk": None, "messages": [], "earlier": 0, "seen": 0, "running": None, "speaks": False,
+}  # fmt: skip
+"""What templates get in place of an excerpt, before the first message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """Some turns of a conversation. ``running``: the job that answers the last one; ``ends``: the place after it."""
+
+    turns: list[ShownTurn]
+    begins: int
+    ends: int
+    running: str | None
+
+    def context(self, request: Request, talk: Conversation) -> dict[str, Any]:
+        """For the templates that show turns."""
+        return {
+            "talk": titled(request, talk),
+            "messages": self.turns,
+            "earlier": self.begins,
+            "seen": self.ends,
+            "running": self.running,
+            "speaks": CATALOGUE.get(SPEECH) is not None,
+        }
+
+
+def titled(request: Request, talk: Conversation) -> dict[str, Any]:
+    """What templates show of a conversation."""
+    title = talk.title or translator(language_of(request))("chat_untitled")
+    return {"id": talk.id, "title": title, "model": talk.model, "system": talk.system}
+
+
+def ledger_of(request: Request) -> AsyncLedger:
+    ledger: AsyncLedger = request.app.state.ledger
+    return ledger
+
+
+def words_of(content: Any) -> str:
+    """The text of a message's content; a picture is said to be one."""
+    if isinstance(content, str):
+        return content
+    return "\n\n".join(part["text"] if part["type"] == "text" else "🖼" for part in content)
+
+
+async def find_talk(request: Request, owner: str, conversation_id: str) -> Conversation:
+    """The owner's conversation. Raises NotFound."""
+    call = conversing.find(owner, conversation_id)
+    found = await ledger_of(request).run(call) if is_id(conversation_id, "conv") else None
+    if found is None:
+        raise NotFound("There is no such conversation.")
+    return found
+
+
+async def read_turns(
+    request: Request, owner: str, conversation_id: str, first: int, last: int = -1
+) -> tuple[int, list[Turn]]:
+    """The place of the first of these turns, and the turns; negative numbers count from the end. Raises NotFound."""
+    found = None
+    if is_id(conversation_id, "conv"):
+        found = await ledger_of(request).run(conversing.turns(owner, conversation_id, first, last))
+    if found is None:
+        raise NotFound("There is no such conversation.")
+    count, turns = found
+    begins = first if first >= 0 else max(0, count + first)
+    return min(begins, count), turns
+
+
+async def excerpt(
+    request: Request, owner: str, conversation_id: str, first: int = -TURNS_SHOWN, last: int = -1
+) -> Excerpt:
+    """These turns as a reader sees them. Raises NotFound."""
+    begins, turns = await read_turns(request, owner, conversation_id, first, last)
+    failed = await _failed_jobs(request, turns)
+    translate = translator(language_of(request))
+    at_the_end = last == -1
+    shown = await asyncio.to_thread(_show, turns, begins, failed, translate, at_the_end)
+    waits = at_the_end and turns and (turns[-1].role, turns[-1].status) == ("user", "pending")
+    return Excerpt(shown, begins, begins + len(turns), turns[-1].job_id if waits else None)
+
+
+async def _failed_jobs(request: Request, turns: Sequence[Turn]) -> dict[str, JobRecord]:
+    """The jobs that gave no reply, of those that are still kept: they say why."""
+    ids = [turn.job_id for turn in turns if turn.role == "user" and turn.status == "failed"]
+    if not ids:
+        return {}
+    records = await ledger_of(request).run(verbs.read(CHAT.queue, ids))
+    return {record.id: record for record in records if record is not None}
+
+
+def _show(
+    turns: Sequence[Turn], begins: int, failed: dict[str, JobRecord], t: Translate, at_the_end: bool
+) -> list[ShownTurn]:
+    labels = labels_of(t)
+    last = len(turns) - 1 if at_the_end else len(turns)
+    return [
+        _asked(turn, begins + n, failed, n == last)
+        if turn.role == "user"
+        else _replied(turn, begins + n, labels, n == last)
+        for n, turn in enumerate(turns)
+    ]
+
+
+def labels_of(t: Translate) -> Labels:
+    return Labels(t("chat_code"), t("chat_copy_code"))
+
+
+def _asked(turn: Turn, index: int, failed: dict[str, JobRecord], last: bool) -> ShownTurn:
+    unanswered = turn.status in ("failed", "canceled")
+    fault = faults.of_job(failed.get(turn.job_id), turn.status) if unanswered else None
+    return ShownTurn(
+        index, "user", turn.job_id, timestamp(turn.created_ms) or "",
+        text=words_of(turn.content), fault=fault, last=last,
+    )  # fmt: skip
+
+
+def _replied(turn: Turn, index: int, labels: Labels, last: bool) -> ShownTurn:
+    body = orjson.loads(turn.body)
+    text = words_of(body.get("content") or "")
+    by = " · ".join(str(body[name]) for name in ("provider", "model") if body.get(name))
+    return ShownTurn(
+        index, "assistant", turn.job_id, timestamp(turn.created_ms) or "", text=text, html=render(text, labels),
+        by=by, partial=turn.status == "partial", cut=body.get("finish_reason") == "length",
+        warnings=tuple(map(str, body.get("warnings") or ())), speakable=any(c.isalnum() for c in text), last=last,
+    )  # fmt: skip
+
+
+async def last_provider(request: Request, turns: Sequence[ShownTurn]) -> str:
+    """Who was asked for the last answer, as far as its job is still kept: it is offered again."""
+    asked = next((turn.job_id for turn in reversed(turns) if turn.role == "user"), None)
+    if asked is None:
+        return "auto"
+    (record,) = await ledger_of(request).run(verbs.read(CHAT.queue, [asked]))
+    spec = orjson.loads(record.spec) if record is not None else {}
+    return str(spec.get("input", {}).get("provider", "auto"))
+
+
+async def list_talks(
+    request: Request, owner: str, q: str = "", before: tuple[int, str] | None = None, limit: int = 50
+) -> tuple[list[Conversation], tuple[int, str] | None]:
+    """The owner's conversations whose title has every word of ``q``, newest first; and where the next page begins."""
+    words = q.casefold().split()
+
+    def keep(one: Conversation) -> bool:
+        title = one.title.casefold()
+        return all(word in title for word in words)
+
+    return await conversing.list_conversations(
+        ledger_of(request), owner, limit=limit, before=before, keep=keep
+    )

@@ -1,0 +1,142 @@
+"""What a reader says: a message, which is submitted as any other chat job; again; and stop."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Form, Request, Response
+
+from callboard_gateway.auth import KeyRing
+from callboard_gateway.bodies import validate
+from callboard_gateway.desk import Desk
+from callboard_gateway.pages.chat import faults
+from callboard_gateway.pages.chat import talk as talks
+from callboard_gateway.pages.chat.kindness import PROBLEM_PLACE, KindRoute, from_htmx
+from callboard_gateway.pages.chat.reading import show
+from callboard_gateway.pages.render import part
+from callboard_gateway.routes.conversations import ConversationBody, begin
+from callboard_gateway.sessions import Session, acting
+from callboard_shared.errors import CallboardError, Conflict, NotFound
+from callboard_shared.jobs import CHAT
+from callboard_shared.ledger import NewJob, conversing
+
+router = APIRouter(route_class=KindRoute)
+
+
+async def counted(request: Request, session: Annotated[Session, Depends(acting)]) -> Session:
+    """Who may write, within the rate limit of the key. Raises LimitReached."""
+    keyring: KeyRing = request.app.state.keyring
+    keyring.count(session.owner, request.scope)
+    return session
+
+
+Acting = Annotated[Session, Depends(counted)]
+Text = Annotated[str, Form()]
+
+
+@router.post("/chat/messages")
+async def first_message(
+    request: Request,
+    session: Acting,
+    content: Text = "",
+    provider: Text = "auto",
+    system: Text = "",
+    model: Text = "",
+) -> Response:
+    """Begins a conversation. Nothing of it stays if its message is not accepted."""
+    try:
+        told = {"system": system.replace("\r\n", "\n").strip() or None, "model": model.strip() or None}
+        conversation_id = await begin(request, session.owner, validate(ConversationBody, told))
+        try:
+            await _desk(request).submit(_message(request, session, conversation_id, content, provider))
+        except CallboardError:
+            await talks.ledger_of(request).run(conversing.remove(session.owner, conversation_id))
+            raise
+    except CallboardError as error:
+        if from_htmx(request):
+            raise
+        return await show(
+            request, session, None, draft=content, fault=faults.of_request(error), status=error.status
+        )
+    return to_talk(request, conversation_id)
+
+
+@router.post("/chat/{conversation_id}/messages")
+async def next_message(
+    request: Request,
+    session: Acting,
+    conversation_id: str,
+    content: Text = "",
+    provider: Text = "auto",
+    seen: Annotated[int, Form(ge=0)] = 0,
+) -> Response:
+    """Answers with what this tab has not yet shown: the message, and what came from others since ``seen``; also where
+    another tab's message is being answered, and this one is refused."""
+    found = await talks.find_talk(request, session.owner, conversation_id)
+    fault, status, headers = None, 200, {}
+    try:
+        await _desk(request).submit(_message(request, session, conversation_id, content, provider))
+    except CallboardError as error:
+        if from_htmx(request) and not isinstance(error, Conflict):
+            raise
+        fault, status, headers = faults.of_request(error), error.status, PROBLEM_PLACE
+    if not from_htmx(request):
+        if fault is None:
+            return to_talk(request, conversation_id)
+        return await show(request, session, conversation_id, draft=content, fault=fault, status=status)
+    turns = await talks.excerpt(request, session.owner, conversation_id, seen)
+    context = turns.context(request, found) | {"earlier": 0, "fault": fault}
+    template = "chat/_said.html" if fault is None else "chat/_busy.html"
+    return part(request, template, session, status=status, headers=headers, **context)
+
+
+@router.post("/chat/{conversation_id}/again")
+async def again(request: Request, session: Acting, conversation_id: str) -> Response:
+    """Says the last message anew, if it got no reply."""
+    found = await talks.find_talk(request, session.owner, conversation_id)
+    _, turns = await talks.read_turns(request, session.owner, conversation_id, -1)
+    if turns and turns[-1].role == "user" and turns[-1].status in ("failed", "canceled"):
+        try:
+            await _desk(request).retry(session.owner, turns[-1].job_id)
+        except NotFound:
+            raise Conflict("Its job is past its retention.", code="message-too-old") from None
+    if not from_htmx(request):
+        return to_talk(request, conversation_id)
+    fresh = await talks.excerpt(request, session.owner, conversation_id, -1)
+    context = fresh.context(request, found) | {"earlier": 0, "messages": []}
+    return part(request, "chat/_said.html", session, **context)
+
+
+@router.post("/chat/{conversation_id}/stop")
+async def stop(request: Request, session: Acting, conversation_id: str) -> Response:
+    """The reply ends where it is; its stream says so to every tab."""
+    found = await talks.find_talk(request, session.owner, conversation_id)
+    if found.running is not None:
+        with suppress(Conflict):  # it ended while the click was on its way
+            await _desk(request).cancel(session.owner, found.running)
+    return Response(status_code=204) if from_htmx(request) else to_talk(request, conversation_id)
+
+
+def to_talk(request: Request, conversation_id: str) -> Response:
+    path = f"/chat/{conversation_id}"
+    if from_htmx(request):
+        return Response(status_code=200, headers={"HX-Redirect": path})
+    return Response(status_code=303, headers={"Location": path})
+
+
+def _message(request: Request, session: Session, conversation_id: str, content: str, provider: str) -> NewJob:
+    """The job that answers ``content``. Raises Invalid."""
+    said: dict[str, Any] = {
+        "conversation_id": conversation_id,
+        "message": content.replace("\r\n", "\n"),  # as forms send a new line
+    }
+    if provider != "auto":
+        said["provider"] = provider
+    traceparent = request.scope.get("callboard.traceparent")
+    return _desk(request).reader.read({"type": CHAT.name, "input": said}, session.owner, traceparent)
+
+
+def _desk(request: Request) -> Desk:
+    desk: Desk = request.app.state.desk
+    return desk
