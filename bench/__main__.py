@@ -9,14 +9,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import classify, echo, embed, finetune, footprint, idle, ledger_cost, word2vec
+from bench import chat, classify, echo, embed, finetune, footprint, idle, ledger_cost, word2vec
 from bench.machine import describe
 from bench.report import Row, figure, keep, show
 from bench.scale import FULL, QUICK
 from bench.wire import WrkMissing
 
 GROUPS = {
-    "a": echo, "b": idle, "c": embed, "d": ledger_cost, "e": footprint, "f": classify, "g": finetune, "h": word2vec
+    "a": echo, "b": idle, "c": embed, "d": ledger_cost, "e": footprint, "f": classify, "g": finetune, "h": word2vec,
+    "i": chat,
 }  # fmt: skip
 WIDTH = 132
 RESULTS = Path(__file__).parent / "results"
@@ -28,7 +29,7 @@ def main() -> int:
     parser.add_argument(
         "--only",
         default="".join(GROUPS),
-        help="groups: a echo, b idle, c embed, d ledger, e footprint, f classify, g finetune, h word2vec",
+        help="groups: a echo, b idle, c embed, d ledger, e footprint, f classify, g finetune, h word2vec, i chat",
     )
     parser.add_argument(
         "--quick", action="store_true", help="fewer jobs, one round: a look, not a measurement"

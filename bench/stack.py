@@ -23,6 +23,7 @@ NO_LIMITS = {
 ECHO_ONLY = "nlp=0,nlp-train=0,llm=0,vision=0"
 NLP_ONLY = "nlp-train=0,llm=0,vision=0"
 TRAIN_ONLY = "nlp=0,llm=0,vision=0"
+LLM_ONLY = "nlp=0,nlp-train=0,vision=0"
 DRAIN_S = 300.0
 
 
