@@ -363,7 +363,5 @@ async def test_the_list_is_newest_first_page_by_page(ledger: ClockedLedger, aled
         if before is None:
             break
     assert seen == talks[::-1]
-    some, _ = await conversing.list_conversations(
-        aledger, OWNER, limit=60, keep=lambda one: one.title == "Talk 7"
-    )
+    some, _ = await conversing.list_conversations(aledger, OWNER, limit=60, titled="7 TALK")
     assert [one.id for one in some] == [talk for talk in talks[::-1] if talks.index(talk) % 10 == 7]

@@ -66,13 +66,7 @@ def create_app(
     app.state.news = News(ledger)
     app.state.stopping = Stopping()
     app.state.models = KnownModels(ledger)
-    app.state.submitter = Submitter(
-        ledger,
-        bell,
-        max_waiting=settings.max_waiting_jobs,
-        max_turns=settings.max_conversation_messages,
-        max_bytes=settings.max_conversation_bytes,
-    )
+    app.state.submitter = _submitter(settings, ledger, bell)
     app.state.keyring = KeyRing(
         ledger,
         RateLimiter(settings.rate_limit_per_s, settings.rate_limit_burst),
@@ -95,6 +89,16 @@ def create_app(
     )
     _add_routes(app, settings)
     return app
+
+
+def _submitter(settings: GatewaySettings, ledger: PromptLedger, bell: AsyncBell) -> Submitter:
+    return Submitter(
+        ledger,
+        bell,
+        max_waiting=settings.max_waiting_jobs,
+        max_turns=settings.max_conversation_messages,
+        max_bytes=settings.max_conversation_bytes,
+    )
 
 
 def _add_routes(app: FastAPI, settings: GatewaySettings) -> None:

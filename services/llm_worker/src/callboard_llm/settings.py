@@ -55,7 +55,6 @@ class OpenAISettings(Settings):
         gt=0,
         description="Seconds without a word after which OpenAI is given up, and tried again.",
     )
-
     openai_window: int | None = Field(
         default=None,
         ge=256,

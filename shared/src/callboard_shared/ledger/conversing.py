@@ -123,17 +123,23 @@ async def list_conversations(
     *,
     limit: int,
     before: tuple[int, str] | None = None,
-    keep: Callable[[Conversation], bool] = lambda one: True,
+    titled: str = "",
 ) -> tuple[list[Conversation], tuple[int, str] | None]:
     """An owner's conversations without their system messages, newest first, after the one with (created, id)
-    ``before``; and where the next page begins."""
+    ``before``; and where the next page begins. ``titled``: words that a title must all hold, in any case."""
+    words = titled.casefold().split()
+
+    def wanted(one: Conversation) -> bool:
+        title = one.title.casefold()
+        return (before is None or (one.created_ms, one.id) < before) and all(word in title for word in words)
+
     found: list[Conversation] = []
     offset = 0
     newest = "+inf" if before is None else before[0]
     while len(found) <= limit:
         rows = await ledger.run(_verb(["list", owner, newest, _PAGE, offset], _many))
         there = [row for row in rows if row is not None]
-        found += [row for row in there if (before is None or (row.created_ms, row.id) < before) and keep(row)]
+        found += filter(wanted, there)
         offset += len(there)
         if len(rows) < _PAGE:
             break

@@ -12,10 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from callboard_gateway.auth import Authenticated, require
 from callboard_gateway.bodies import read_model
 from callboard_gateway.conversation_views import as_markdown, conversation_view, turn_view
+from callboard_gateway.cursors import cursor_of, position_of
 from callboard_gateway.routes.files import content_disposition
 from callboard_gateway.routes.say import GONE
 from callboard_gateway.schemas import ConversationList, ConversationObject, MessageList, problems
-from callboard_shared.errors import Conflict, Invalid, LedgerError, NotFound
+from callboard_shared.errors import Conflict, LedgerError, NotFound
 from callboard_shared.ids import is_id, new_id
 from callboard_shared.jobs.llm.parts import FilledText
 from callboard_shared.ledger import AsyncLedger, Call, conversing
@@ -26,7 +27,6 @@ Reader = Annotated[Authenticated, Depends(require("jobs:read"))]
 Writer = Annotated[Authenticated, Depends(require("jobs:write"))]
 WithSystem = Annotated[bool, Query(description="With the system message.")]
 
-_CURSOR = re.compile(r"(\d{1,15})\.(conv_[0-9a-z]{26})")
 _TITLE = r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"
 """One line that is not blank."""
 Title = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_TITLE)]
@@ -68,7 +68,7 @@ async def create(request: Request, caller: Writer) -> Response:
     `CALLBOARD_MAX_CONVERSATIONS` of them (409 `too-many-conversations`)."""
     asked = await _body(request)
     conversation_id = await begin(request, caller.owner, asked)
-    found = await _found(request, caller, conversation_id)
+    found = await find(request, caller.owner, conversation_id)
     view = conversation_view(found, with_system=True)
     return _json(view, 201, {"Location": f"/v1/conversations/{conversation_id}"})
 
@@ -109,17 +109,11 @@ async def list_(
     ] = None,
 ) -> Response:
     """The key's, without their messages."""
-    words = (q or "").casefold().split()
-
-    def keep(one: Conversation) -> bool:
-        title = one.title.casefold()
-        return all(word in title for word in words)
-
+    before = position_of(cursor, "conv")
     found, following = await conversing.list_conversations(
-        _ledger(request), caller.owner, limit=limit, before=_position(cursor), keep=keep
+        _ledger(request), caller.owner, limit=limit, before=before, titled=q or ""
     )
-    next_cursor = None if following is None else f"{following[0]}.{following[1]}"
-    return _json({"data": [conversation_view(one) for one in found], "next_cursor": next_cursor})
+    return _json({"data": [conversation_view(one) for one in found], "next_cursor": cursor_of(following)})
 
 
 @router.get(
@@ -236,8 +230,9 @@ async def _body(request: Request) -> ConversationBody:
     return await read_model(request.scope, request.receive, limit, ConversationBody)
 
 
-async def _found(request: Request, caller: Authenticated, conversation_id: str) -> Conversation:
-    call = conversing.find(caller.owner, conversation_id)
+async def find(request: Request, owner: str, conversation_id: str) -> Conversation:
+    """The owner's conversation. Raises NotFound."""
+    call = conversing.find(owner, conversation_id)
     found = await _ledger(request).run(call) if is_id(conversation_id, "conv") else None
     if found is None:
         raise NotFound(GONE)
@@ -266,16 +261,6 @@ async def _history(
 def _ledger(request: Request) -> AsyncLedger:
     ledger: AsyncLedger = request.app.state.ledger
     return ledger
-
-
-def _position(cursor: str | None) -> tuple[int, str] | None:
-    if cursor is None:
-        return None
-    found = _CURSOR.fullmatch(cursor)
-    if found is None or not is_id(found[2], "conv"):
-        fault = {"field": "cursor", "message": "give the next_cursor of this list", "code": "cursor"}
-        raise Invalid("This list has no such cursor.", errors=[fault])
-    return int(found[1]), found[2]
 
 
 def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

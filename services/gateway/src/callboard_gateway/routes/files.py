@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 from starlette.requests import ClientDisconnect
 
 from callboard_gateway.auth import Authenticated, require
+from callboard_gateway.cursors import cursor_of, position_of
 from callboard_gateway.lingering import LingeringResponse
 from callboard_gateway.multipart import FormReader, PartBegin, PartData, PartEnd, boundary_of
 from callboard_gateway.problems import error_response, problem_response
@@ -122,20 +123,11 @@ async def list_files(
     cursor: Annotated[str | None, Query(max_length=200)] = None,
 ) -> Response:
     """The key's files, newest first."""
-    before = _position(cursor) if cursor is not None else None
     ledger: AsyncLedger = request.app.state.ledger
+    before = position_of(cursor, "file")
     records, following = await filing.list_files(ledger, caller.owner, limit=limit, before=before)
-    next_cursor = f"{following[0]}.{following[1]}" if following else None
-    return JSONResponse({"data": [record.view() for record in records], "next_cursor": next_cursor})
-
-
-def _position(cursor: str) -> tuple[int, str]:
-    """The (created, id) after which the next page begins."""
-    made, _, file_id = cursor.partition(".")
-    if not re.fullmatch(r"[0-9]{1,15}", made) or not is_id(file_id, "file"):
-        fault = {"field": "cursor", "message": "give the next_cursor of this list", "code": "cursor"}
-        raise Invalid("This list has no such cursor.", errors=[fault])
-    return int(made), file_id
+    data = [record.view() for record in records]
+    return JSONResponse({"data": data, "next_cursor": cursor_of(following)})
 
 
 @router.get("/v1/files/{file_id}", response_model=FileObject, summary="A file", operation_id="get_file")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -11,11 +10,11 @@ import orjson
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from callboard_gateway.auth import Authenticated, require
+from callboard_gateway.cursors import cursor_of, position_of
 from callboard_gateway.desk import QUEUES_WITH_JOBS, Desk
 from callboard_gateway.routes.submit import hang_up, retry_after_s
 from callboard_gateway.schemas import Job, JobList, problems
 from callboard_shared.errors import Invalid
-from callboard_shared.ids import is_id
 from callboard_shared.jobs import CATALOGUE, QUEUES
 from callboard_shared.ledger import JobRecord
 from callboard_shared.ledger.lookup import list_jobs
@@ -27,7 +26,6 @@ ReadAccess = Annotated[Authenticated, Depends(require("jobs:read"))]
 WriteAccess = Annotated[Authenticated, Depends(require("jobs:write"))]
 
 _PARAMETERS = frozenset({"limit", "cursor", "status", "type", "queue", "created_after", "created_before"})
-_CURSOR = re.compile(r"(\d{1,15})\.(job_[0-9a-z]{26})")
 _VOLATILE = ("eta_s",)
 """Estimates change from moment to moment and do not make another version of the job."""
 
@@ -110,7 +108,7 @@ async def list_(
         places,
         caller.owner,
         limit=limit + 1,
-        before=_cursor(cursor),
+        before=position_of(cursor, "job"),
         created_after_ms=None if after is None else after + 1,
         created_before_ms=None if before is None else before - 1,
         keep=keep,
@@ -120,7 +118,7 @@ async def list_(
         following = (records[-1].created_ms, records[-1].id)
     content = {
         "data": [job_view(record) for record in records],
-        "next_cursor": None if following is None else f"{following[0]}.{following[1]}",
+        "next_cursor": cursor_of(following),
     }
     return Response(orjson.dumps(content), media_type="application/json")
 
@@ -245,15 +243,6 @@ def _moment(field: str, text: str | None) -> int | None:
     if moment.tzinfo is None:
         raise _invalid(field, "the time needs an offset: Z, or such as +09:00")
     return int(moment.timestamp() * 1000)
-
-
-def _cursor(text: str | None) -> tuple[int, str] | None:
-    if text is None:
-        return None
-    found = _CURSOR.fullmatch(text)
-    if found is None or not is_id(found[2], "job"):
-        raise _invalid("cursor", "is none of this list's; take 'next_cursor' as it is")
-    return int(found[1]), found[2]
 
 
 def _invalid(field: str, message: str) -> Invalid:

@@ -12,7 +12,7 @@ from callboard_gateway.pages.chat.kindness import KindRoute, from_htmx
 from callboard_gateway.pages.chat.reading import known_models
 from callboard_gateway.pages.chat.writing import Acting, to_talk
 from callboard_gateway.pages.render import part
-from callboard_gateway.routes.conversations import ConversationBody
+from callboard_gateway.routes.conversations import ConversationBody, find
 from callboard_gateway.sessions import Session
 from callboard_shared.errors import NotFound
 from callboard_shared.ledger import conversing
@@ -59,7 +59,7 @@ async def change_settings(
 @router.post("/chat/{conversation_id}/delete")
 async def delete(request: Request, session: Acting, conversation_id: str, open: Open = "") -> Response:
     """With its messages; what is being written in it is stopped."""
-    found = await talks.find_talk(request, session.owner, conversation_id)
+    found = await find(request, session.owner, conversation_id)
     await talks.ledger_of(request).run(conversing.remove(session.owner, found.id))
     if not from_htmx(request):
         return Response(status_code=303, headers={"Location": "/chat"})
@@ -73,7 +73,7 @@ async def _change(
 ) -> Conversation:
     """Raises Invalid, NotFound."""
     asked = validate(ConversationBody, fields)
-    await talks.find_talk(request, session.owner, conversation_id)  # also: is this an id
+    await find(request, session.owner, conversation_id)  # also: is this an id
     given = {name: getattr(asked, name) or "" for name in fields}
     changed = await talks.ledger_of(request).run(conversing.change(session.owner, conversation_id, given))
     if changed is None:

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from callboard_gateway.cursors import cursor_of, position_of
 from callboard_gateway.known_models import KnownModels
 from callboard_gateway.pages.chat import talk as talks
 from callboard_gateway.pages.chat.faults import Fault
 from callboard_gateway.pages.chat.kindness import KindRoute
 from callboard_gateway.pages.render import page, part
+from callboard_gateway.routes.conversations import find
 from callboard_gateway.sessions import Session, signed_in
 from callboard_shared.errors import NotFound
 from callboard_shared.jobs import CHAT
 from callboard_shared.jobs.llm import DEFAULT_CHAT_MODEL
+from callboard_shared.ledger import conversing
 
 router = APIRouter(route_class=KindRoute)
 SignedIn = Annotated[Session, Depends(signed_in)]
 Query200 = Annotated[str, Query(max_length=200)]
-
-_CURSOR = re.compile(r"(\d{1,15})\.(conv_[0-9a-z]{26})")
+_LISTED = 50
 
 
 @router.get("/chat")
@@ -59,7 +60,7 @@ async def older_turns(
     request: Request, session: SignedIn, conversation_id: str, before: Annotated[int, Query(ge=1)]
 ) -> Response:
     """The messages before the ``before``-th."""
-    found = await talks.find_talk(request, session.owner, conversation_id)
+    found = await find(request, session.owner, conversation_id)
     turns = await _before(request, session, conversation_id, before)
     return part(request, "chat/_turns.html", session, **turns.context(request, found))
 
@@ -80,7 +81,7 @@ async def show(
     context: dict[str, Any] = talks.NOTHING_SAID
     provider = "auto"
     if conversation_id is not None:
-        found = await talks.find_talk(request, session.owner, conversation_id)
+        found = await find(request, session.owner, conversation_id)
         if before:
             turns = await _before(request, session, conversation_id, before)
         else:
@@ -108,12 +109,15 @@ async def _before(request: Request, session: Session, conversation_id: str, befo
 
 async def _list(request: Request, session: Session, q: str, cursor: str, open_id: str) -> dict[str, Any]:
     """``more``: the query that goes on with the list."""
-    place = _CURSOR.fullmatch(cursor)
-    before = (int(place[1]), place[2]) if place else None
-    found, following = await talks.list_talks(request, session.owner, q, before)
-    more = ""
-    if following is not None:
-        more = urlencode({"q": q, "open": open_id, "cursor": f"{following[0]}.{following[1]}"})
+    found, following = await conversing.list_conversations(
+        talks.ledger_of(request),
+        session.owner,
+        limit=_LISTED,
+        before=position_of(cursor or None, "conv"),
+        titled=q,
+    )
+    goes_on = cursor_of(following)
+    more = urlencode({"q": q, "open": open_id, "cursor": goes_on}) if goes_on else ""
     return {"talks": [talks.titled(request, one) for one in found], "more": more, "q": q, "open": open_id}
 
 

@@ -22,6 +22,7 @@ from callboard_gateway.pages.chat.faults import Fault
 from callboard_gateway.pages.chat.markdown import LiveMarkdown
 from callboard_gateway.pages.language import language_of, translator
 from callboard_gateway.pages.render import rendered
+from callboard_gateway.routes.conversations import find
 from callboard_gateway.routes.events import RETRY, Stream
 from callboard_gateway.sessions import Session, find_session
 from callboard_shared.errors import LedgerError, NotFound
@@ -138,7 +139,7 @@ class _Reply:
 async def _end(request: Request, session: Session, conversation_id: str, job_id: str) -> str:
     """The reply as the history has it, in place of the one that was being written; or why there is none."""
     try:
-        talk = await talks.find_talk(request, session.owner, conversation_id)
+        talk = await find(request, session.owner, conversation_id)
         latest = await talks.excerpt(request, session.owner, conversation_id, -_LATEST_TURNS)
     except NotFound:
         return rendered(request, "chat/_over.html", session, {"fault": Fault("chat_gone"), "gone": job_id})

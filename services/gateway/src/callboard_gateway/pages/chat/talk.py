@@ -93,15 +93,6 @@ def words_of(content: Any) -> str:
     return "\n\n".join(part["text"] if part["type"] == "text" else "🖼" for part in content)
 
 
-async def find_talk(request: Request, owner: str, conversation_id: str) -> Conversation:
-    """The owner's conversation. Raises NotFound."""
-    call = conversing.find(owner, conversation_id)
-    found = await ledger_of(request).run(call) if is_id(conversation_id, "conv") else None
-    if found is None:
-        raise NotFound("There is no such conversation.")
-    return found
-
-
 async def read_turns(
     request: Request, owner: str, conversation_id: str, first: int, last: int = -1
 ) -> tuple[int, list[Turn]]:
@@ -183,18 +174,3 @@ async def last_provider(request: Request, turns: Sequence[ShownTurn]) -> str:
     (record,) = await ledger_of(request).run(verbs.read(CHAT.queue, [asked]))
     spec = orjson.loads(record.spec) if record is not None else {}
     return str(spec.get("input", {}).get("provider", "auto"))
-
-
-async def list_talks(
-    request: Request, owner: str, q: str = "", before: tuple[int, str] | None = None, limit: int = 50
-) -> tuple[list[Conversation], tuple[int, str] | None]:
-    """The owner's conversations whose title has every word of ``q``, newest first; and where the next page begins."""
-    words = q.casefold().split()
-
-    def keep(one: Conversation) -> bool:
-        title = one.title.casefold()
-        return all(word in title for word in words)
-
-    return await conversing.list_conversations(
-        ledger_of(request), owner, limit=limit, before=before, keep=keep
-    )

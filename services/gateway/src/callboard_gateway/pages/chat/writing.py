@@ -15,7 +15,7 @@ from callboard_gateway.pages.chat import talk as talks
 from callboard_gateway.pages.chat.kindness import PROBLEM_PLACE, KindRoute, from_htmx
 from callboard_gateway.pages.chat.reading import show
 from callboard_gateway.pages.render import part
-from callboard_gateway.routes.conversations import ConversationBody, begin
+from callboard_gateway.routes.conversations import ConversationBody, begin, find
 from callboard_gateway.sessions import Session, acting
 from callboard_shared.errors import CallboardError, Conflict, NotFound
 from callboard_shared.jobs import CHAT
@@ -73,7 +73,7 @@ async def next_message(
 ) -> Response:
     """Answers with what this tab has not yet shown: the message, and what came from others since ``seen``; also where
     another tab's message is being answered, and this one is refused."""
-    found = await talks.find_talk(request, session.owner, conversation_id)
+    found = await find(request, session.owner, conversation_id)
     fault, status, headers = None, 200, {}
     try:
         await _desk(request).submit(_message(request, session, conversation_id, content, provider))
@@ -94,7 +94,7 @@ async def next_message(
 @router.post("/chat/{conversation_id}/again")
 async def again(request: Request, session: Acting, conversation_id: str) -> Response:
     """Says the last message anew, if it got no reply."""
-    found = await talks.find_talk(request, session.owner, conversation_id)
+    found = await find(request, session.owner, conversation_id)
     _, turns = await talks.read_turns(request, session.owner, conversation_id, -1)
     if turns and turns[-1].role == "user" and turns[-1].status in ("failed", "canceled"):
         try:
@@ -111,7 +111,7 @@ async def again(request: Request, session: Acting, conversation_id: str) -> Resp
 @router.post("/chat/{conversation_id}/stop")
 async def stop(request: Request, session: Acting, conversation_id: str) -> Response:
     """The reply ends where it is; its stream says so to every tab."""
-    found = await talks.find_talk(request, session.owner, conversation_id)
+    found = await find(request, session.owner, conversation_id)
     if found.running is not None:
         with suppress(Conflict):  # it ended while the click was on its way
             await _desk(request).cancel(session.owner, found.running)
