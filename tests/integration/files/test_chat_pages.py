@@ -127,6 +127,20 @@ async def test_a_waiting_answer_is_stopped_and_asked_for_again(
     assert "Now." in page
 
 
+async def test_an_answer_that_is_there_before_the_page_looks_is_shown_all_the_same(
+    browser: httpx.AsyncClient, gateway: Any
+) -> None:
+    path = await begun(browser)
+    await end(gateway, await claimed(gateway), "failed", error=b'{"code":"provider-unavailable"}')
+    await form(browser, f"{path}/again", path)  # as from another tab, or answered within a moment
+    job = await claimed(gateway)
+    await end(gateway, job, "succeeded", "At once.")
+    part = await form(browser, f"{path}/again", path, headers=HTMX)
+    assert f'sse-connect="{path}/replies/{job}"' in part.text
+    async with browser.stream("GET", f"{path}/replies/{job}") as stream:
+        assert "At once." in (await stream.aread()).decode()
+
+
 async def test_only_the_last_message_is_offered_again(browser: httpx.AsyncClient, gateway: Any) -> None:
     path = await begun(browser)
     error = orjson.dumps({"code": "provider-unavailable", "detail": "The server <b>said</b> 503."})

@@ -96,15 +96,17 @@ async def again(request: Request, session: Acting, conversation_id: str) -> Resp
     """Says the last message anew, if it got no reply."""
     found = await find(request, session.owner, conversation_id)
     _, turns = await talks.read_turns(request, session.owner, conversation_id, -1)
+    answering = turns[-1].job_id if turns else None
     if turns and turns[-1].role == "user" and turns[-1].status in ("failed", "canceled"):
         try:
-            await _desk(request).retry(session.owner, turns[-1].job_id)
+            answering = (await _desk(request).retry(session.owner, turns[-1].job_id)).id
         except NotFound:
             raise Conflict("Its job is past its retention.", code="message-too-old") from None
     if not from_htmx(request):
         return to_talk(request, conversation_id)
     fresh = await talks.excerpt(request, session.owner, conversation_id, -1)
-    context = fresh.context(request, found) | {"earlier": 0, "messages": []}
+    # The job may have ended by now; its stream then brings the reply, or why there is none, at once.
+    context = fresh.context(request, found) | {"earlier": 0, "messages": [], "running": answering}
     return part(request, "chat/_said.html", session, **context)
 
 
