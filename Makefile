@@ -15,10 +15,10 @@ ANY_PYTHON := $(if $(realpath .venv/bin/python),.venv/bin/python -S,$(shell for 
     python3.13 python3.12 python3.11 python; do command -v "$$p" && break; done))
 BOOTSTRAP = $(if $(ANY_PYTHON),$(ANY_PYTHON) deploy/embedded/bootstrap.py,echo "Callboard needs Python 3.11, 3.12 or 3.13; none is on this machine." >&2; exit 1;)
 
-.PHONY: help setup demo run stop sign-in init test check bench docs format lock models new-worker clean distclean installed tools
+.PHONY: help setup demo run stop sign-in backup restore init test test-slow chaos soak check security audit bench docs format e2e-compose lock lock-arm64 models new-worker clean distclean installed tools
 
 help: ## This list
-	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z][a-z0-9-]*:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 	@echo
 
 ##@ Use it
@@ -34,24 +34,50 @@ stop: installed ## End the stack that runs on .callboard, from another terminal
 sign-in: installed ## Print a new link that signs in to the console
 	@$(VENV)/python -m callboard_embedded sign-in
 
+backup: installed ## Write the stack's data to one file, also while it runs (ARGS=FILE)
+	@$(VENV)/python -m callboard_embedded backup $(ARGS)
+
+restore: installed ## Put a backup in place (ARGS=FILE, or ARGS="--replace FILE")
+	@$(VENV)/python -m callboard_embedded restore $(ARGS)
+
 init: ## Make a .env with new secrets, for docker compose (adds what is missing, changes nothing)
 	@$(if $(ANY_PYTHON),$(ANY_PYTHON) deploy/init.py,echo "make init needs a Python 3." >&2; exit 1)
 
 models: installed ## List the models that jobs can name, and load each once (ARGS=--list only lists)
 	@$(VENV)/python -m callboard_nlp.default_models
+	@$(VENV)/python -m callboard_vision.default_models
 	@$(VENV)/python -m callboard_embedded models $(ARGS)
 
 setup: installed ## Set up .venv alone (PYTHON=python3.13, TORCH_INDEX=…); again: nothing to do
 
 ##@ Work on it
 test: tools ## Run the tests (ARGS="tests/unit -k ledger" to choose)
-	@$(VENV)/python -m pytest $(ARGS)
+	@$(VENV)/python -m pytest -m "not slow" $(ARGS)
+
+test-slow: tools ## Run the slow ones: kills, trainings, chaos in short (CI runs both)
+	@$(VENV)/python -m pytest -m slow $(ARGS)
+
+e2e-compose: tools ## Build and run docker-compose.yml for real: load, scaling, kills, restarts (needs Docker)
+	@$(VENV)/python -m pytest tests/compose -s $(ARGS)
+
+chaos: tools ## Kill, stop and cut everything at random, print what came of it (ARGS="-k ledger")
+	@CALLBOARD_CHAOS=$${CALLBOARD_CHAOS:-full} $(VENV)/python -m pytest tests/chaos --ignore tests/chaos/test_soak.py $(ARGS)
+
+soak: tools ## An hour of jobs and kills in which nothing may grow; draws it (CALLBOARD_SOAK_S=900)
+	@CALLBOARD_CHAOS=full CALLBOARD_SOAK_PLOT=docs/images/soak.svg $(VENV)/python -m pytest tests/chaos/test_soak.py $(ARGS)
 
 check: tools ## Lint, format, types and import rules
 	@$(VENV)/ruff check .
 	@$(VENV)/ruff format --check .
 	@$(VENV)/mypy
 	@$(VENV)/lint-imports --no-logo
+
+security: tools ## make audit, and the fences between keys (ARGS="-k pages" to choose)
+	@$(VENV)/python deploy/audit.py
+	@$(VENV)/python -m pytest tests/security $(ARGS)
+
+audit: tools ## Known flaws of dependencies, flawed code, secrets in sources (ARGS=--strict fails offline)
+	@$(VENV)/python deploy/audit.py $(ARGS)
 
 format: tools ## Put the code in form
 	@$(VENV)/ruff check --fix --quiet . ; $(VENV)/ruff format .
@@ -67,6 +93,9 @@ new-worker: tools ## Scaffold a worker and its first job type: make new-worker N
 
 lock: tools ## Make the hashed lock file of each service image anew from constraints.txt
 	@$(VENV)/python deploy/lock.py $(ARGS)
+
+lock-arm64: tools ## Ask the index whether each lock can be installed on 64-bit ARM (some minutes)
+	@$(VENV)/python deploy/lock_arm64.py $(ARGS)
 
 ##@ Tidy up
 clean: ## Remove caches and build leftovers

@@ -9,7 +9,21 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import chat, classify, echo, embed, finetune, footprint, idle, ledger_cost, word2vec
+from bench import (
+    batches,
+    chat,
+    classify,
+    detect,
+    echo,
+    embed,
+    finetune,
+    footprint,
+    idle,
+    ledger_cost,
+    streams,
+    webhooks,
+    word2vec,
+)
 from bench.machine import describe
 from bench.report import Row, figure, keep, show
 from bench.scale import FULL, QUICK
@@ -17,7 +31,7 @@ from bench.wire import WrkMissing
 
 GROUPS = {
     "a": echo, "b": idle, "c": embed, "d": ledger_cost, "e": footprint, "f": classify, "g": finetune, "h": word2vec,
-    "i": chat,
+    "i": chat, "j": webhooks, "k": streams, "l": detect, "n": batches,
 }  # fmt: skip
 WIDTH = 132
 RESULTS = Path(__file__).parent / "results"
@@ -29,7 +43,8 @@ def main() -> int:
     parser.add_argument(
         "--only",
         default="".join(GROUPS),
-        help="groups: a echo, b idle, c embed, d ledger, e footprint, f classify, g finetune, h word2vec, i chat",
+        help="groups: a echo, b idle, c embed, d ledger, e footprint, f classify, g finetune, h word2vec, i chat, "
+        "j webhooks, k streams, l detect, n batches",
     )
     parser.add_argument(
         "--quick", action="store_true", help="fewer jobs, one round: a look, not a measurement"

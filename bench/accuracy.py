@@ -33,7 +33,7 @@ def main() -> int:
     _, rest = splits.split(source, found, found.rows - HELD_OUT, HELD_OUT, SEED)
     with (
         tempfile.TemporaryDirectory(prefix="callboard-accuracy-") as folder,
-        stack("llm=0,vision=0") as running,
+        stack("llm=0,vision=0,vision-train=0") as running,
         Callboard(running.url, running.key) as callboard,
     ):
         data = callboard.files.upload(_csv(Path(folder, "reviews.csv"), reviews))

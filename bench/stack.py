@@ -20,10 +20,11 @@ NO_LIMITS = {
     "CALLBOARD_LOG_LEVEL": "WARNING",
     "CALLBOARD_OFFLINE": "true",
 }
-ECHO_ONLY = "nlp=0,nlp-train=0,llm=0,vision=0"
-NLP_ONLY = "nlp-train=0,llm=0,vision=0"
-TRAIN_ONLY = "nlp=0,llm=0,vision=0"
-LLM_ONLY = "nlp=0,nlp-train=0,vision=0"
+ECHO_ONLY = "nlp=0,nlp-train=0,llm=0,vision=0,vision-train=0"
+NLP_ONLY = "nlp-train=0,llm=0,vision=0,vision-train=0"
+TRAIN_ONLY = "nlp=0,llm=0,vision=0,vision-train=0"
+VISION_ONLY = "nlp=0,nlp-train=0,llm=0,vision-train=0"
+LLM_ONLY = "nlp=0,nlp-train=0,vision=0,vision-train=0"
 DRAIN_S = 300.0
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 MAKERS: dict[str, Callable[[], str]] = {
     "CALLBOARD_REDIS_PASSWORD": lambda: secrets.token_urlsafe(32),
+    "CALLBOARD_OPERATOR_PASSWORD": lambda: secrets.token_urlsafe(32),
     "CALLBOARD_ADMIN_KEY": lambda: f"cb_composed_{secrets.token_urlsafe(32)}",
 }
 

@@ -24,10 +24,19 @@ ROOT = Path(__file__).resolve().parent.parent
 KOREAN = json.loads((ROOT / "docs" / "job-types.ko.json").read_text("utf-8"))
 
 SETTINGS = {
-    "Every process": ["callboard_shared.settings", "callboard_shared.files", "callboard_shared.models.shelf"],
+    "Every process": [
+        "callboard_shared.settings",
+        "callboard_shared.files",
+        "callboard_shared.s3_store",
+        "callboard_shared.models.shelf",
+        "callboard_shared.pictures",
+        "callboard_shared.models.trusted",
+        "callboard_shared.tracing",
+    ],
     "The gateway": ["callboard_gateway.settings", "callboard_gateway.metrics"],
     "The NLP worker": ["callboard_nlp.settings"],
     "The LLM and speech worker": ["callboard_llm.settings"],
+    "The vision worker": ["callboard_vision.settings"],
     "The courier": ["callboard_courier.settings"],
     "The embedded stack (`make run`)": ["callboard_embedded.settings"],
 }
@@ -54,7 +63,7 @@ def _bracketed(field: FieldInfo) -> str:
     return f" [{value}]" if isinstance(value, str) else f" [{json.dumps(value)}]"
 
 
-def _names(fields: dict[str, FieldInfo]) -> str:
+def _names(fields: dict[str, Any]) -> str:
     return ", ".join(f"`{name}`" for name in fields)
 
 
@@ -112,6 +121,16 @@ def _default(field: FieldInfo) -> str:
     return f"`{value}`"
 
 
+def metrics() -> str:
+    """Every metric of the gateway's ``/metrics``."""
+    table = importlib.import_module("callboard_gateway.metric_table").METRICS
+    rows = [
+        f"| `{one.exposed}` | {one.kind} | {_names(dict.fromkeys(one.labels))} | {one.help} |"
+        for one in table
+    ]
+    return "\n".join(["| metric | kind | labels | what it is |", "|---|---|---|---|", *rows])
+
+
 def sizes(text: str) -> str:
     """What a first `make` costs, from the figures that the set-up itself prints."""
     sys.path.append(str(ROOT / "deploy" / "embedded"))
@@ -152,6 +171,7 @@ def pages() -> dict[Path, dict[str, str]]:
         ROOT / "README.md": {"job-types": english, "sizes": sizes(ENGLISH_SIZES)},
         ROOT / "README.ko.md": {"job-types": korean, "sizes": sizes(KOREAN_SIZES)},
         ROOT / "docs" / "configuration.md": {"settings": settings()},
+        ROOT / "docs" / "observability.md": {"metrics": metrics()},
     }
 
 

@@ -59,6 +59,11 @@ def valkey_url(valkey_server: str) -> str:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The whole embedded stack with real models; ``url``, ``key`` and ``home`` say how to reach it."""
     home = tmp_path_factory.mktemp("stack")
-    nobodys_money = {"OPENAI_API_KEY": "", "ELEVENLABS_API_KEY": ""}
-    with Stack(home, env=nobodys_money, output=home / "stack.log") as running:
+    alone = {
+        "OPENAI_API_KEY": "",
+        "ELEVENLABS_API_KEY": "",
+        "CALLBOARD_OFFLINE": "true",
+        "HF_HUB_OFFLINE": "1",
+    }
+    with Stack(home, env=alone, output=home / "stack.log") as running:
         yield running

@@ -8,7 +8,7 @@ CURES = (
     (
         r"No space left on device|Errno 28",
         "The disk is full (pip also unpacks into %s). Make room, %s"
-        % (os.environ.get("TMPDIR", "/tmp"), AGAIN),
+        % (os.environ.get("TMPDIR", "/tmp"), AGAIN),  # nosec B108  # words for people
     ),
     (
         r"SSLError|CERTIFICATE_VERIFY_FAILED",

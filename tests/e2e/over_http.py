@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -21,6 +22,13 @@ def ended(http: httpx.Client, job_id: str, seconds: float = 150) -> dict[str, An
         if job["finished_at"]:
             return job
         assert time.monotonic() < deadline, job
+
+
+def first_step(http: httpx.Client, job_id: str) -> None:
+    """Until it says that it has done the first of its steps."""
+    with http.stream("GET", f"/v1/jobs/{job_id}/events") as events:
+        told = (json.loads(line[6:]) for line in events.iter_lines() if line.startswith("data: "))
+        assert any(event.get("step") for event in told), "it ended without a step"
 
 
 def run(http: httpx.Client, job_type: str, value: dict[str, Any]) -> Any:

@@ -17,14 +17,14 @@ import httpx
 import psutil
 import pytest
 
-from callboard_client import Callboard, NewJob
+from callboard_client import Callboard, ConnectionFailed, NewJob
 from callboard_embedded.folder import Folder
 from callboard_embedded.processes import Record, records
 from callboard_embedded.settings import stack_environment
 from callboard_embedded.stack import Stack, StackFailed
 
 LIGHT = {"CALLBOARD_WORKERS": "nlp=0"}
-MEMBERS = {"courier", "gateway", "guard", "llm", "nlp-train", "valkey", "vision"}
+MEMBERS = {"courier", "gateway", "guard", "llm", "nlp-train", "valkey", "vision", "vision-train"}
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def echoes(stack: Stack) -> bool:
     try:
         with Callboard(stack.url, stack.key) as callboard:
             return bool(callboard.run("system.echo", {"value": 7}, wait_s=10) == {"value": 7})
-    except (OSError, httpx.HTTPError):
+    except (OSError, httpx.HTTPError, ConnectionFailed):
         return False
 
 
@@ -77,6 +77,7 @@ def test_every_member_that_is_killed_comes_back_and_jobs_run_again(own_stack: St
     until(lambda: echoes(own_stack))
 
 
+@pytest.mark.slow
 def test_a_killed_supervisor_leaves_nothing_running_and_the_next_run_ends_every_accepted_job(
     tmp_path: Path,
 ) -> None:
@@ -97,6 +98,7 @@ def test_a_killed_supervisor_leaves_nothing_running_and_the_next_run_ends_every_
     assert outputs == [{"value": n} for n in range(50)]
 
 
+@pytest.mark.slow
 def test_a_second_run_right_after_a_kill_takes_over_from_what_is_left(tmp_path: Path) -> None:
     first = Stack(tmp_path / "home", env=LIGHT, output=tmp_path / "output.txt").start()
     left = processes(first)

@@ -47,6 +47,13 @@ def test_the_local_model_answers_and_what_it_says_streams(http: httpx.Client) ->
     assert len(deltas) > 3 and "".join(deltas) == output["message"]["content"]
 
 
+def test_the_local_model_warns_of_what_it_says_in_another_language_than_english(http: httpx.Client) -> None:
+    asked = {"messages": [{"role": "user", "content": "대한민국의 수도는 어디인가요?"}], "max_tokens": 5}
+    warnings = ended(http, submit(http, "llm.chat", asked))["output"]["warnings"]
+    assert len(warnings) == 1 and "made for English" in warnings[0] and "OPENAI_API_KEY" in warnings[0]
+    assert "warnings" not in ended(http, submit(http, "llm.chat", QUESTION))["output"]
+
+
 def test_a_stream_that_was_cut_goes_on_where_it_was(http: httpx.Client) -> None:
     job_id = submit(http, "llm.chat", {**STORY, "max_tokens": 120})
     heard = ""

@@ -201,7 +201,7 @@ def test_without_the_ledger_submissions_are_refused_and_go_on_when_it_is_back(
         assert time.monotonic() < deadline
     assert run(http, "system.echo", {"value": "after"})["output"] == {"value": "after"}
     assert http.get(f"/v1/jobs/{before['id']}").json()["output"] == {"value": "before"}
-    served = {"nlp", "nlp-train", "llm", "tts", "vision", "courier", "system"}
+    served = {"nlp", "nlp-train", "llm", "tts", "vision", "vision-train", "courier", "system"}
     while any(
         queue["workers"] == 0 for queue in http.get("/v1/queues").json()["data"] if queue["name"] in served
     ):

@@ -113,6 +113,7 @@ def checkpoints(http: httpx.Client) -> list[dict[str, Any]]:
     return [one for one in files if one["purpose"] == "checkpoint"]
 
 
+@pytest.mark.slow
 def test_a_training_whose_worker_is_killed_goes_on_from_its_checkpoint(
     stack: Stack, http: httpx.Client
 ) -> None:

@@ -39,7 +39,7 @@ def own_stack(
     """With keys, and as talkative as can be."""
     folder = tmp_path_factory.mktemp("keys")
     env = {
-        "CALLBOARD_WORKERS": "nlp=0,nlp-train=0,vision=0", "CALLBOARD_LOG_LEVEL": "DEBUG",
+        "CALLBOARD_WORKERS": "nlp=0,nlp-train=0,vision=0,vision-train=0", "CALLBOARD_LOG_LEVEL": "DEBUG",
         "OPENAI_API_KEY": openai_server.KEY, "OPENAI_BASE_URL": chats.url,
         "ELEVENLABS_API_KEY": speech_server.ELEVENLABS_KEY, "ELEVENLABS_BASE_URL": voices.url,
     }  # fmt: skip

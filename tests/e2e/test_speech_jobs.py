@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from hearing import hear, loudness_lufs
-from over_http import content, ended, error, run, submit
+from over_http import content, ended, error, first_step, run, submit
 
 pytestmark = pytest.mark.models
 
@@ -142,9 +142,7 @@ def test_bad_input_is_refused_at_its_field(value: dict[str, Any], field: str, ht
 
 def test_a_cancel_stops_a_long_text_within_a_second(http: httpx.Client) -> None:
     job = submit(http, "tts.speech", {"text": PARAGRAPH * 20, "provider": "local"})
-    deadline = time.monotonic() + 60
-    while not (http.get(f"/v1/jobs/{job}").json()["progress"] or {}).get("step"):
-        assert time.monotonic() < deadline
+    first_step(http, job)
     began = time.monotonic()
     assert http.post(f"/v1/jobs/{job}/cancel").status_code in (200, 202)
     assert ended(http, job)["status"] == "canceled"

@@ -7,11 +7,12 @@ from random import Random
 
 import pytest
 
-from callboard_nlp.default_models import DEFAULTS, make
+from callboard_nlp.default_models import DEFAULTS
 from callboard_nlp.engines.telling import Telling
 from callboard_nlp.engines.transformer.generation import open_writer
 from callboard_nlp.engines.transformer.recipe import Architecture, Recipe
 from callboard_nlp.engines.transformer.training import train
+from callboard_shared.models.making import make
 
 pytestmark = [pytest.mark.models, pytest.mark.slow]
 

@@ -27,14 +27,20 @@ if TYPE_CHECKING:
         Invalid,
         JobFailed,
         NotFound,
+        PipelineFailed,
         RateLimited,
         TooLarge,
         Unauthorized,
         Unavailable,
         WaitTimeout,
+        WebhookNotVerified,
     )
     from callboard_client._models import (
+        Batch,
+        BatchResult,
         Conversation,
+        Delivery,
+        DeliveryTry,
         Event,
         FieldError,
         File,
@@ -43,15 +49,20 @@ if TYPE_CHECKING:
         Key,
         Message,
         Model,
+        Pipeline,
+        PipelineStep,
         Problem,
         Progress,
         Queue,
         Readiness,
         Usage,
+        WebhookEndpoint,
+        WebhookSecret,
         Worker,
     )
     from callboard_client._retries import Retries
     from callboard_client._sync import Callboard
+    from callboard_client._verifying import verify_webhook
 
 __version__ = "0.1.0"
 
@@ -60,22 +71,27 @@ _HOMES = {
     "_calls": ("NewJob",),
     "_errors": (
         "ApiError", "CallboardError", "ConfigError", "Conflict", "ConnectionFailed", "Forbidden", "Invalid",
-        "JobFailed", "NotFound", "RateLimited", "TooLarge", "Unauthorized", "Unavailable", "WaitTimeout",
+        "JobFailed", "NotFound", "PipelineFailed", "RateLimited", "TooLarge", "Unauthorized", "Unavailable",
+        "WaitTimeout", "WebhookNotVerified",
     ),
     "_models": (
-        "Conversation", "Event", "FieldError", "File", "Job", "JobType", "Key", "Message", "Model", "Problem",
-        "Progress", "Queue", "Readiness", "Usage", "Worker",
+        "Batch", "BatchResult", "Conversation", "Delivery", "DeliveryTry", "Event", "FieldError", "File",
+        "Job", "JobType", "Key", "Message", "Model", "Pipeline", "PipelineStep", "Problem", "Progress",
+        "Queue", "Readiness", "Usage", "WebhookEndpoint", "WebhookSecret", "Worker",
     ),
     "_retries": ("Retries",),
     "_sync": ("Callboard",),
+    "_verifying": ("verify_webhook",),
 }  # fmt: skip
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "ApiError", "AsyncCallboard", "Callboard", "CallboardError", "ConfigError", "Conflict", "ConnectionFailed",
-    "Conversation", "Event", "FieldError", "File", "Forbidden", "Invalid", "Job", "JobFailed", "JobType", "Key",
-    "Message", "Model", "NewJob", "NotFound", "Problem", "Progress", "Queue", "RateLimited", "Readiness", "Retries",
-    "TooLarge", "Unauthorized", "Unavailable", "Usage", "WaitTimeout", "Worker", "__version__",
+    "ApiError", "AsyncCallboard", "Batch", "BatchResult", "Callboard", "CallboardError", "ConfigError",
+    "Conflict", "ConnectionFailed", "Conversation", "Delivery", "DeliveryTry", "Event", "FieldError", "File",
+    "Forbidden", "Invalid", "Job", "JobFailed", "JobType", "Key", "Message", "Model", "NewJob", "NotFound",
+    "Pipeline", "PipelineFailed", "PipelineStep", "Problem", "Progress", "Queue", "RateLimited", "Readiness",
+    "Retries", "TooLarge", "Unauthorized", "Unavailable", "Usage", "WaitTimeout", "WebhookEndpoint",
+    "WebhookNotVerified", "WebhookSecret", "Worker", "__version__", "verify_webhook",
 ]  # fmt: skip
 
 

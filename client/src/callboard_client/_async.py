@@ -12,12 +12,12 @@ from typing import Any, BinaryIO, Self
 import httpx
 
 from callboard_client import _calls as calls
-from callboard_client import _flows
+from callboard_client import _events, _flows, _uploads
+from callboard_client._batches import AsyncBatches
 from callboard_client._calls import NewJob, When
 from callboard_client._conversations import AsyncConversations
 from callboard_client._downloads import Landing
 from callboard_client._drivers import AsyncWire
-from callboard_client._events import Following
 from callboard_client._models import (
     Event,
     File,
@@ -33,8 +33,10 @@ from callboard_client._models import (
     Worker,
 )
 from callboard_client._paging import Pages
+from callboard_client._pipelines import AsyncPipelines
 from callboard_client._retries import Retries
 from callboard_client._settings import connection
+from callboard_client._webhooks import AsyncWebhooks
 from callboard_client._wire import Call
 
 
@@ -60,6 +62,9 @@ class AsyncCallboard:
         self.files = AsyncFiles(self._wire)
         self.models = AsyncModels(self._wire)
         self.conversations = AsyncConversations(self._wire)
+        self.pipelines = AsyncPipelines(self._wire)
+        self.webhooks = AsyncWebhooks(self._wire)
+        self.batches = AsyncBatches(self._wire, self.files)
         self.keys = AsyncKeys(self._wire)
 
     @property
@@ -142,6 +147,23 @@ class AsyncCallboard:
             answers += answered
         return answers
 
+    def events(
+        self,
+        *,
+        kind: str | None = None,
+        type: str | None = None,
+        queue: str | None = None,
+        status: str | None = None,
+        after: str | None = None,
+    ) -> AsyncIterator[Event]:
+        """What happens to all jobs of this key, from now on (or behind the event with id ``after``), without end.
+
+        ``status``, ``progress`` and ``done`` name their job in ``data["id"]``; ``reset`` says that some were missed,
+        after more than five minutes away. The filters take one value or several, separated by commas. A broken
+        stream is taken up again where it broke.
+        """
+        return self._wire.follow(_events.of_all(kind, type, queue, status, after, self._wire.retries))
+
     async def job_types(self) -> list[JobType]:
         return await self._wire.send(calls.job_types())
 
@@ -219,29 +241,12 @@ class AsyncJobs:
         """Removes an ended job and its files; ``Conflict`` if it has not ended."""
         await self._wire.send(calls.delete_job(job))
 
-    async def events(self, job: Job | str, *, after: str | None = None) -> AsyncIterator[Event]:
+    def events(self, job: Job | str, *, after: str | None = None) -> AsyncIterator[Event]:
         """Events from the job's beginning (or behind the event with id ``after``) to ``done``.
 
         A broken stream is taken up again where it broke.
         """
-        following = Following(job, after, self._wire.retries)
-        while not following.done:
-            failure: httpx.TransportError | None = None
-            try:
-                async with self._wire.stream(following.request()) as response:
-                    if not following.accept(response):
-                        await response.aread()
-                        await asyncio.sleep(following.pause_after_answer(response))
-                        continue
-                    async for chunk in response.aiter_bytes():
-                        for event in following.feed(chunk):
-                            yield event
-                        if following.done:
-                            return
-            except httpx.TransportError as error:
-                failure = error
-            if not following.done:
-                await asyncio.sleep(following.pause_after_break(failure))
+        return self._wire.follow(_events.of_job(job, after, self._wire.retries))
 
 
 class AsyncFiles:
@@ -258,14 +263,18 @@ class AsyncFiles:
         media_type: str | None = None,
         purpose: str | None = None,
     ) -> File:
-        """Store a file, by path or opened for reading in binary; read as it is sent, not into memory."""
+        """Store a file, by path or opened for reading in binary; read as it is sent, not into memory.
+
+        One of 64 MB or more goes in pieces: a connection that breaks costs no more than a piece.
+        """
         if isinstance(file, str | PathLike):
             path = Path(file)
-            with path.open("rb") as opened:  # noqa: ASYNC230 (opening is quick; sending reads 64 kB at a time)
-                return await self._wire.send(
-                    calls.upload_file(opened, name or path.name, media_type, purpose)
-                )
-        return await self._wire.send(calls.upload_file(file, name or "file", media_type, purpose))
+            with path.open("rb") as opened:  # noqa: ASYNC230 (opening is quick; pieces are read as they are sent)
+                return await self._store(opened, name or path.name, media_type, purpose)
+        return await self._store(file, name or "file", media_type, purpose)
+
+    async def _store(self, file: BinaryIO, name: str, media_type: str | None, purpose: str | None) -> File:
+        return await self._wire.drive(_uploads.upload(file, name, media_type, purpose, self._wire.retries))
 
     async def get(self, file: File | str) -> File:
         return await self._wire.send(calls.get_file(file))
@@ -334,9 +343,19 @@ class AsyncKeys:
         scopes: Sequence[str] = ("jobs:write", "jobs:read"),
         *,
         expires_at: When | None = None,
+        limits: Mapping[str, Any] | None = None,
     ) -> Key:
-        """A new key; its secret is in ``key`` of this answer and shown never again."""
-        return await self._wire.send(calls.create_key(name, scopes, expires_at))
+        """A new key; its secret is in ``key`` of this answer and shown never again. ``limits``: ``requests_per_s``,
+        ``burst``, ``running``, ``waiting``, ``storage_bytes``, ``daily``."""
+        return await self._wire.send(calls.create_key(name, scopes, expires_at, limits))
+
+    async def change(self, key: Key | str, **changes: Any) -> Key:
+        """Changes ``name``, ``scopes``, ``expires_at`` or ``limits`` (as a whole); what is not named stays."""
+        return await self._wire.send(calls.change_key(key, changes))
+
+    async def rotate(self, key: Key | str, *, grace_s: int = 86_400) -> Key:
+        """Another secret for the key, in ``key`` of this answer; the old one is taken for ``grace_s`` more."""
+        return await self._wire.send(calls.rotate_key(key, grace_s))
 
     def list(self) -> AsyncIterator[Key]:
         return self._wire.walk(Pages(calls.list_keys, None))

@@ -182,10 +182,20 @@ def delete_job(job: Job | str) -> Call[None]:
 
 
 def job_events(job: Job | str, last_id: str | None) -> Request:
+    return _stream(path_of("jobs", id_of(job), "events"), (), last_id)
+
+
+def key_events(
+    kind: str | None, type: str | None, queue: str | None, status: str | None, last_id: str | None
+) -> Request:
+    return _stream("/v1/events", params_of(event=kind, type=type, queue=queue, status=status), last_id)
+
+
+def _stream(path: str, params: Params, last_id: str | None) -> Request:
     headers = {"accept": "text/event-stream", "cache-control": "no-store"}
     if last_id:
         headers["last-event-id"] = last_id
-    return Request("GET", path_of("jobs", id_of(job), "events"), headers=headers)
+    return Request("GET", path, params, headers=headers)
 
 
 # Files
@@ -276,15 +286,33 @@ def ready() -> Call[Readiness]:
 # Keys
 
 
-def create_key(name: str, scopes: Sequence[str], expires_at: When | None) -> Call[Key]:
+def create_key(
+    name: str, scopes: Sequence[str], expires_at: When | None, limits: Mapping[str, Any] | None
+) -> Call[Key]:
     body: dict[str, Any] = {"name": name, "scopes": list(scopes)}
     if expires_at is not None:
         body["expires_at"] = rfc3339(expires_at)
+    if limits is not None:
+        body["limits"] = dict(limits)
     return Call(json_request("POST", "/v1/keys", body, repeatable=False), reading(Key))
 
 
 def list_keys(limit: int, cursor: str | None) -> Call[Page[Key]]:
     return Call(Request("GET", "/v1/keys", params_of(limit=limit, cursor=cursor)), reading(Page[Key]))
+
+
+def change_key(key: Key | str, changes: Mapping[str, Any]) -> Call[Key]:
+    body = {
+        name: rfc3339(value) if name == "expires_at" and value else value for name, value in changes.items()
+    }
+    return Call(json_request("PATCH", path_of("keys", id_of(key)), body), reading(Key))
+
+
+def rotate_key(key: Key | str, grace_s: int) -> Call[Key]:
+    request = json_request(
+        "POST", path_of("keys", id_of(key), "rotate"), {"grace_s": grace_s}, repeatable=False
+    )
+    return Call(request, reading(Key))
 
 
 def delete_key(key: Key | str) -> Call[None]:

@@ -11,7 +11,9 @@ from typing import TypeAlias, TypeVar
 import httpx
 
 from callboard_client import __version__
+from callboard_client._events import Following
 from callboard_client._http import client_options, missing_key_explained, request_options, stream_options
+from callboard_client._models import Event
 from callboard_client._paging import Pages
 from callboard_client._retries import Retries, exchange
 from callboard_client._settings import Connection
@@ -68,6 +70,25 @@ class SyncWire:
         while not pages.done:
             yield from pages.take(self.send(pages.call()))
 
+    def follow(self, following: Following) -> Iterator[Event]:
+        """Events to the end of the stream, over as many connections as it takes."""
+        while not following.done:
+            failure: httpx.TransportError | None = None
+            try:
+                with self.stream(following.request()) as response:
+                    if not following.accept(response):
+                        response.read()
+                        time.sleep(following.pause_after_answer(response))
+                        continue
+                    for chunk in response.iter_bytes():
+                        yield from following.feed(chunk)
+                        if following.done:
+                            return
+            except httpx.TransportError as error:
+                failure = error
+            if not following.done:
+                time.sleep(following.pause_after_break(failure))
+
     @contextmanager
     def stream(self, request: Request) -> Iterator[httpx.Response]:
         with missing_key_explained(self.connection):
@@ -120,6 +141,26 @@ class AsyncWire:
         while not pages.done:
             for item in pages.take(await self.send(pages.call())):
                 yield item
+
+    async def follow(self, following: Following) -> AsyncIterator[Event]:
+        """Events to the end of the stream, over as many connections as it takes."""
+        while not following.done:
+            failure: httpx.TransportError | None = None
+            try:
+                async with self.stream(following.request()) as response:
+                    if not following.accept(response):
+                        await response.aread()
+                        await asyncio.sleep(following.pause_after_answer(response))
+                        continue
+                    async for chunk in response.aiter_bytes():
+                        for event in following.feed(chunk):
+                            yield event
+                        if following.done:
+                            return
+            except httpx.TransportError as error:
+                failure = error
+            if not following.done:
+                await asyncio.sleep(following.pause_after_break(failure))
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator[httpx.Response]:

@@ -7,7 +7,9 @@ CallboardError
 │   ├── Unauthorized (401) · Forbidden (403) · NotFound (404) · Conflict (409) · TooLarge (413)
 │   ├── Invalid (422)       ``errors`` names the fields
 │   └── RateLimited (429) · Unavailable (503)
+├── WebhookNotVerified      what came is not signed by a secret of ours, or long ago
 ├── JobFailed               a job that was waited for ended, but not well: ``job``, ``code``, ``detail``
+├── PipelineFailed          a pipeline ended badly: ``pipeline``
 └── WaitTimeout             the caller's patience ran out; the job goes on: ``job``
 """
 
@@ -16,7 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from callboard_client._models import FieldError, Job, Problem
+    from callboard_client._models import Batch, FieldError, Job, Pipeline, Problem
 
 
 class CallboardError(Exception):
@@ -29,6 +31,10 @@ class ConfigError(CallboardError):
 
 class ConnectionFailed(CallboardError):
     """The gateway could not be reached, also not after the retries."""
+
+
+class WebhookNotVerified(CallboardError):
+    """A webhook whose signature is not by a secret of ours, or whose time is not now. Answer it with 401."""
 
 
 class ApiError(CallboardError):
@@ -102,7 +108,7 @@ class RateLimited(ApiError, status=429):
 
 
 class Unavailable(ApiError, status=503):
-    """The ledger is away or full; nothing was accepted."""
+    """The ledger is away or full."""
 
 
 class JobFailed(CallboardError):
@@ -127,10 +133,21 @@ class JobFailed(CallboardError):
         return bool(self.problem and self.problem.retryable)
 
 
-class WaitTimeout(CallboardError):
-    """The job has not ended within the time given for waiting. It goes on; one may wait again."""
+class PipelineFailed(CallboardError):
+    """The pipeline ended ``failed`` or ``canceled``; ``problem`` says which step failed, and why."""
 
-    def __init__(self, job: Job, waited_s: float) -> None:
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
+        self.problem: Problem | None = pipeline.error
+        because = f": {pipeline.error}" if pipeline.error else ""
+        super().__init__(f"pipeline {pipeline.id} ended {pipeline.status}{because}")
+
+
+class WaitTimeout(CallboardError):
+    """The job (pipeline, batch) has not ended within the time given for waiting. It goes on; one may wait again."""
+
+    def __init__(self, job: Job | Pipeline | Batch, waited_s: float) -> None:
         self.job = job
-        why = f" ({job.waiting_for})" if job.waiting_for else ""
-        super().__init__(f"job {job.id} is still {job.status} after {waited_s:g} s{why}; it goes on")
+        kind, waiting_for = type(job).__name__.lower(), getattr(job, "waiting_for", None)
+        why = f" ({waiting_for})" if waiting_for else ""
+        super().__init__(f"{kind} {job.id} is still {job.status} after {waited_s:g} s{why}; it goes on")

@@ -1,8 +1,8 @@
-"""Following a job's event stream over broken connections, without I/O."""
+"""Following an event stream over broken connections, without I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import httpx
 
@@ -15,14 +15,18 @@ from callboard_client._wire import Request
 
 
 class Following:
-    """One reader's place in the events of one job, from the first connection to ``done``.
+    """One reader's place in a stream, from the first connection to its end, if it has one.
 
-    Tries are counted anew with each event, so that a stream may break any number of times while it gets on.
+    request: makes a connection, given the id of the last event that was read. last: the kind of the event that ends
+    the stream; None for one that goes on until the reader leaves. Tries are counted anew with each event (without
+    an end: with whatever comes), so that a stream may break any number of times while it gets on.
     """
 
-    def __init__(self, job: Job | str, after: str | None, retries: Retries) -> None:
+    def __init__(
+        self, request: Callable[[str | None], Request], after: str | None, last: str | None, retries: Retries
+    ) -> None:
         self.done = False
-        self._job = job
+        self._request, self._last = request, last
         self._reader = EventReader(after)
         self._retries = retries
         self._tries = 0
@@ -30,12 +34,14 @@ class Following:
     def request(self) -> Request:
         """The next connection, resuming behind the last event that was read."""
         self._reader.restart()
-        return calls.job_events(self._job, self._reader.last_id)
+        return self._request(self._reader.last_id)
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
+        if self._last is None:
+            self._tries = 0
         for event in self._reader.feed(chunk):
             self._tries = 0
-            self.done = event.kind == "done"
+            self.done = event.kind == self._last
             yield event
             if self.done:
                 return
@@ -59,3 +65,21 @@ class Following:
         if error is not None:
             raise connection_failed(error, self._tries) from error
         raise ConnectionFailed(f"the event stream kept ending before its job did (tried {self._tries} times)")
+
+
+def of_job(job: Job | str, after: str | None, retries: Retries) -> Following:
+    return Following(lambda last_id: calls.job_events(job, last_id), after, "done", retries)
+
+
+def of_all(
+    kind: str | None,
+    type: str | None,
+    queue: str | None,
+    status: str | None,
+    after: str | None,
+    retries: Retries,
+) -> Following:
+    def request(last_id: str | None) -> Request:
+        return calls.key_events(kind, type, queue, status, last_id)
+
+    return Following(request, after, None, retries)

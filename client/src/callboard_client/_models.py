@@ -82,6 +82,8 @@ class Job(Answer):
     timeout_s: float | None = None
     after: list[str] = Field(default_factory=list)
     retried_from: str | None = None
+    pipeline_id: str | None = None
+    step: str | None = None
     created_at: datetime | None = None
     scheduled_for: datetime | None = None
     started_at: datetime | None = None
@@ -97,8 +99,94 @@ class Job(Answer):
         return self.status == "succeeded"
 
 
+class PipelineStep(Answer):
+    """A job of a pipeline; ``after``: the steps that it waits for. ``job`` is None in lists, and when it is gone."""
+
+    job_id: str
+    type: str = ""
+    status: str = ""
+    after: list[str] = Field(default_factory=list)
+    job: Job | None = None
+
+
+class Pipeline(Answer):
+    """Jobs that take what others gave, by the names of their steps. ``output``: by name, what the last ones gave."""
+
+    id: str
+    status: str
+    steps: dict[str, PipelineStep] = Field(default_factory=dict)
+    progress: Progress | None = None
+    output: dict[str, Any] | None = None
+    error: Problem | None = None
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    created_at: datetime | None = None
+    finished_at: datetime | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status in ENDED
+
+    @property
+    def has_succeeded(self) -> bool:
+        return self.status == "succeeded"
+
+
+class BatchCounts(Answer):
+    """Lines of a batch; what is not ``pending`` has ended."""
+
+    total: int = 0
+    pending: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    canceled: int = 0
+    expired: int = 0
+    invalid: int = 0
+
+
+class FileReference(Answer):
+    """A file as outputs and batches name it."""
+
+    file_id: str
+    media_type: str = "application/octet-stream"
+    bytes: int = 0
+    sha256: str | None = None
+    url: str | None = None
+
+
+class Batch(Answer):
+    """Jobs that were submitted as the lines of a file."""
+
+    id: str
+    status: str
+    counts: BatchCounts = Field(default_factory=BatchCounts)
+    file_id: str = ""
+    output_file: FileReference | None = None
+    errors_file: FileReference | None = None
+    error: Problem | None = None
+    waiting_for: str | None = None
+    retried_from: str | None = None
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    created_at: datetime | None = None
+    finished_at: datetime | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status in ("completed", "failed", "canceled")
+
+
+class BatchResult(Answer):
+    """What became of one line. ``status``: succeeded, failed, canceled, expired, or invalid (no job at all)."""
+
+    line: int
+    custom_id: str | None = None
+    job_id: str | None = None
+    status: str
+    output: Any = None
+    error: Problem | None = None
+
+
 class Event(Answer):
-    """One event of a job. ``kind`` is status, progress, log, delta or done; ``data`` as API.md says."""
+    """One event of a job. ``kind`` is status, progress, log, delta, done or reset; ``data`` is JSON."""
 
     id: str
     kind: str
@@ -106,7 +194,7 @@ class Event(Answer):
 
     @property
     def job(self) -> Job | None:
-        """The ended job that the last event, ``done``, carries."""
+        """The ended job that ``done`` carries; in the stream of all jobs without input and output."""
         return Job.model_validate(self.data) if self.kind == "done" else None
 
 
@@ -163,6 +251,7 @@ class Worker(Answer):
     running: list[str] = Field(default_factory=list)
     models: list[Any] = Field(default_factory=list)
     note: str | None = None
+    facts: dict[str, Any] = Field(default_factory=dict)
 
 
 class Usage(Answer):
@@ -179,15 +268,17 @@ class Usage(Answer):
 
 
 class Key(Answer):
-    """An API key. ``key`` is the secret, there only in the answer that created it."""
+    """An API key. ``key`` is the secret, there only in the answer that made it. ``limits``: its own, by name."""
 
     id: str
     name: str = ""
     key: str | None = Field(default=None, repr=False)
     prefix: str = ""
     scopes: list[str] = Field(default_factory=list)
+    limits: dict[str, Any] = Field(default_factory=dict)
     created_at: datetime | None = None
     expires_at: datetime | None = None
+    last_used_at: datetime | None = None
 
 
 class Model(Answer):
@@ -242,6 +333,55 @@ class Conversation(Answer):
     created_at: datetime | None = None
     updated_at: datetime | None = None
     messages: list[Message] = Field(default_factory=list)
+
+
+class WebhookEndpoint(Answer):
+    """A URL that hears what becomes of the key's jobs. ``secret`` is there in the answer of ``webhooks.create``."""
+
+    id: str
+    url: str = ""
+    events: list[str] = Field(default_factory=list)
+    description: str = ""
+    enabled: bool = True
+    disabled_at: datetime | None = None
+    disabled_reason: str | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    secret: str | None = Field(default=None, repr=False)
+
+
+class WebhookSecret(Answer):
+    """``previous``: those before, which sign too for 24 hours after they were replaced."""
+
+    secret: str = Field(repr=False)
+    previous: list[str] = Field(default_factory=list, repr=False)
+
+
+class DeliveryTry(Answer):
+    """One try; ``error`` is ``code: sentence`` where there was no answer, or one that cannot be right."""
+
+    at: datetime | None = None
+    status_code: int | None = None
+    latency_ms: int | None = None
+    response: str | None = None
+    error: str | None = None
+
+
+class Delivery(Answer):
+    """One event on its way to one URL. status: ``pending``, ``delivered``, ``failed`` (tried again at
+    ``next_try_at``, if that is set) or ``exhausted``."""
+
+    id: str
+    webhook_id: str = ""
+    event: str = ""
+    subject: str = ""
+    job_id: str | None = None
+    endpoint_id: str | None = None
+    url: str = ""
+    status: str = ""
+    tries: list[DeliveryTry] = Field(default_factory=list)
+    next_try_at: datetime | None = None
+    created_at: datetime | None = None
 
 
 class Readiness(Answer):

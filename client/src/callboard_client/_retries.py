@@ -64,7 +64,8 @@ def exchange(call: Call[T], retries: Retries) -> Flow[T]:
 def pause_or_raise(response: httpx.Response, retries: Retries, tries: int, repeatable: bool = True) -> float:
     """Seconds until a refused request may be sent again; the refusal (its body already read) if it may not.
 
-    429 and 503 say that nothing was accepted; 502 and 504 (a proxy's words) leave that open.
+    429 and a full ledger's 503 say that nothing was accepted; a 503 of one that is away hardly ever was, and what
+    submits goes under an Idempotency-Key; 502 and 504 (a proxy's words) leave it open.
     """
     worth_it = response.status_code in (NOT_ACCEPTED | LEFT_OPEN if repeatable else NOT_ACCEPTED)
     pause = retries.pause(tries, retry_after_s(response)) if worth_it else None

@@ -12,12 +12,12 @@ from typing import Any, BinaryIO, Self
 import httpx
 
 from callboard_client import _calls as calls
-from callboard_client import _flows
+from callboard_client import _events, _flows, _uploads
+from callboard_client._batches import Batches
 from callboard_client._calls import NewJob, When
 from callboard_client._conversations import Conversations
 from callboard_client._downloads import Landing
 from callboard_client._drivers import SyncWire
-from callboard_client._events import Following
 from callboard_client._models import (
     Event,
     File,
@@ -33,8 +33,10 @@ from callboard_client._models import (
     Worker,
 )
 from callboard_client._paging import Pages
+from callboard_client._pipelines import Pipelines
 from callboard_client._retries import Retries
 from callboard_client._settings import connection
+from callboard_client._webhooks import Webhooks
 from callboard_client._wire import Call
 
 
@@ -60,6 +62,9 @@ class Callboard:
         self.files = Files(self._wire)
         self.models = Models(self._wire)
         self.conversations = Conversations(self._wire)
+        self.pipelines = Pipelines(self._wire)
+        self.webhooks = Webhooks(self._wire)
+        self.batches = Batches(self._wire, self.files)
         self.keys = Keys(self._wire)
 
     @property
@@ -141,6 +146,23 @@ class Callboard:
             answered: list[Job | Problem] = self._wire.send(call)
             answers += answered
         return answers
+
+    def events(
+        self,
+        *,
+        kind: str | None = None,
+        type: str | None = None,
+        queue: str | None = None,
+        status: str | None = None,
+        after: str | None = None,
+    ) -> Iterator[Event]:
+        """What happens to all jobs of this key, from now on (or behind the event with id ``after``), without end.
+
+        ``status``, ``progress`` and ``done`` name their job in ``data["id"]``; ``reset`` says that some were missed,
+        after more than five minutes away. The filters take one value or several, separated by commas. A broken
+        stream is taken up again where it broke.
+        """
+        return self._wire.follow(_events.of_all(kind, type, queue, status, after, self._wire.retries))
 
     def job_types(self) -> list[JobType]:
         return self._wire.send(calls.job_types())
@@ -224,23 +246,7 @@ class Jobs:
 
         A broken stream is taken up again where it broke.
         """
-        following = Following(job, after, self._wire.retries)
-        while not following.done:
-            failure: httpx.TransportError | None = None
-            try:
-                with self._wire.stream(following.request()) as response:
-                    if not following.accept(response):
-                        response.read()
-                        time.sleep(following.pause_after_answer(response))
-                        continue
-                    for chunk in response.iter_bytes():
-                        yield from following.feed(chunk)
-                        if following.done:
-                            return
-            except httpx.TransportError as error:
-                failure = error
-            if not following.done:
-                time.sleep(following.pause_after_break(failure))
+        return self._wire.follow(_events.of_job(job, after, self._wire.retries))
 
 
 class Files:
@@ -257,12 +263,18 @@ class Files:
         media_type: str | None = None,
         purpose: str | None = None,
     ) -> File:
-        """Store a file, by path or opened for reading in binary; read as it is sent, not into memory."""
+        """Store a file, by path or opened for reading in binary; read as it is sent, not into memory.
+
+        One of 64 MB or more goes in pieces: a connection that breaks costs no more than a piece.
+        """
         if isinstance(file, str | PathLike):
             path = Path(file)
             with path.open("rb") as opened:
-                return self._wire.send(calls.upload_file(opened, name or path.name, media_type, purpose))
-        return self._wire.send(calls.upload_file(file, name or "file", media_type, purpose))
+                return self._store(opened, name or path.name, media_type, purpose)
+        return self._store(file, name or "file", media_type, purpose)
+
+    def _store(self, file: BinaryIO, name: str, media_type: str | None, purpose: str | None) -> File:
+        return self._wire.drive(_uploads.upload(file, name, media_type, purpose, self._wire.retries))
 
     def get(self, file: File | str) -> File:
         return self._wire.send(calls.get_file(file))
@@ -331,9 +343,19 @@ class Keys:
         scopes: Sequence[str] = ("jobs:write", "jobs:read"),
         *,
         expires_at: When | None = None,
+        limits: Mapping[str, Any] | None = None,
     ) -> Key:
-        """A new key; its secret is in ``key`` of this answer and shown never again."""
-        return self._wire.send(calls.create_key(name, scopes, expires_at))
+        """A new key; its secret is in ``key`` of this answer and shown never again. ``limits``: ``requests_per_s``,
+        ``burst``, ``running``, ``waiting``, ``storage_bytes``, ``daily``."""
+        return self._wire.send(calls.create_key(name, scopes, expires_at, limits))
+
+    def change(self, key: Key | str, **changes: Any) -> Key:
+        """Changes ``name``, ``scopes``, ``expires_at`` or ``limits`` (as a whole); what is not named stays."""
+        return self._wire.send(calls.change_key(key, changes))
+
+    def rotate(self, key: Key | str, *, grace_s: int = 86_400) -> Key:
+        """Another secret for the key, in ``key`` of this answer; the old one is taken for ``grace_s`` more."""
+        return self._wire.send(calls.rotate_key(key, grace_s))
 
     def list(self) -> Iterator[Key]:
         return self._wire.walk(Pages(calls.list_keys, None))

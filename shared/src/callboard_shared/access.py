@@ -8,27 +8,52 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, TypeVar
 
 import orjson
 
 from callboard_shared.ids import new_id
 from callboard_shared.ledger import keys
 from callboard_shared.ledger.client import Call, lua
+from callboard_shared.lenient import known
+
+T = TypeVar("T")
 
 SCOPES = ("jobs:write", "jobs:read", "admin")
 
 
 @dataclass(frozen=True, slots=True)
+class KeyLimits:
+    """What one key may do where that differs from what the gateway's settings say; None: as they say.
+
+    ``running``: jobs at once in each queue (more wait); ``waiting``: jobs not started; ``daily``: by figure (``jobs``,
+    ``tokens``, ``characters``) or job type, how much a day (UTC)."""
+
+    requests_per_s: float | None = None
+    burst: int | None = None
+    running: int | None = None
+    waiting: int | None = None
+    storage_bytes: int | None = None
+    daily: dict[str, int] = field(default_factory=dict)
+
+
+NO_LIMITS = KeyLimits()
+
+
+@dataclass(frozen=True, slots=True)
 class KeyRecord:
+    """``used_ms``: the last use, to some seconds; it is kept beside the record."""
+
     id: str
     name: str
     prefix: str
     scopes: tuple[str, ...]
     created_ms: int
     expires_ms: int | None = None
+    limits: KeyLimits = NO_LIMITS
+    used_ms: int | None = field(default=None, compare=False)
 
     def allows(self, scope: str) -> bool:
         """``admin`` includes the others."""
@@ -45,46 +70,90 @@ def new_secret() -> str:
 
 
 def new_key(
-    name: str, scopes: Sequence[str], created_ms: int, expires_ms: int | None = None
+    name: str,
+    scopes: Sequence[str],
+    created_ms: int,
+    expires_ms: int | None = None,
+    limits: KeyLimits | None = None,
 ) -> tuple[KeyRecord, str]:
     """A record to keep and the key itself, to be shown once: ``cb_<8 characters>_<43 characters>``."""
+    return renewed(
+        KeyRecord(new_id("key"), name, "", tuple(scopes), created_ms, expires_ms, limits or NO_LIMITS)
+    )
+
+
+def renewed(record: KeyRecord) -> tuple[KeyRecord, str]:
+    """The record with another prefix, and a new key for it."""
     prefix = "cb_" + base64.b32encode(os.urandom(5)).decode().lower()
-    record = KeyRecord(new_id("key"), name, prefix, tuple(scopes), created_ms, expires_ms)
-    return record, f"{prefix}_{new_secret()}"
+    return replace(record, prefix=prefix), f"{prefix}_{new_secret()}"
 
 
-def _record(raw: Any) -> KeyRecord | None:
+def _read(raw: Any, used: Any = None) -> KeyRecord | None:
     if not raw:
         return None
     fields = orjson.loads(raw)
-    return KeyRecord(**{**fields, "scopes": tuple(fields["scopes"])})
+    limits = KeyLimits(**known(KeyLimits, fields.pop("limits", {})))
+    fields = known(KeyRecord, fields) | {
+        "scopes": tuple(fields["scopes"]),
+        "used_ms": int(used) if used else None,
+    }
+    return KeyRecord(**fields, limits=limits)
+
+
+def _pair(reply: Any) -> KeyRecord | None:
+    return _read(*reply) if reply else None
+
+
+def _written(record: KeyRecord) -> bytes:
+    fields = asdict(record)
+    del fields["used_ms"]
+    return orjson.dumps(fields)
+
+
+def _access(*args: Any, parse: Callable[[Any], T]) -> Call[T]:
+    return lua("access", [keys.ACCESS_KEYS, keys.ACCESS_BY_HASH, keys.ACCESS_USED], list(args), parse)
 
 
 def put_key(record: KeyRecord, secret: str) -> Call[int]:
-    args = ["put", record.id, secret_hash(secret), orjson.dumps(asdict(record))]
-    return lua("access", [keys.ACCESS_KEYS, keys.ACCESS_BY_HASH], args, int)
+    return _access("put", record.id, secret_hash(secret), _written(record), parse=int)
+
+
+def change_key(record: KeyRecord) -> Call[bool]:
+    """Write the record anew; False if the key is gone."""
+    return _access("change", record.id, _written(record), parse=bool)
+
+
+def rotate_key(record: KeyRecord, secret: str, grace_ms: int) -> Call[bool]:
+    """Give a key another secret; those it had hold on for at most ``grace_ms``. False if the key is gone."""
+    return _access("rotate", record.id, secret_hash(secret), _written(record), grace_ms, parse=bool)
 
 
 def find_key(sha256: str) -> Call[KeyRecord | None]:
-    return lua("access", [keys.ACCESS_KEYS, keys.ACCESS_BY_HASH], ["find", sha256], _record)
+    """The key with this secret, which counts as a use of it."""
+    return _access("find", sha256, parse=_pair)
 
 
 def get_key(key_id: str) -> Call[KeyRecord | None]:
-    return Call(("HGET", keys.ACCESS_KEYS, key_id), _record)
+    return Call(("HGET", keys.ACCESS_KEYS, key_id), _read)
+
+
+def last_use(key_id: str) -> Call[int | None]:
+    """Its ms; None before the first."""
+    return Call(("HGET", keys.ACCESS_USED, key_id), lambda reply: int(reply) if reply else None)
 
 
 def list_keys() -> Call[list[KeyRecord]]:
     """All keys, newest first."""
 
     def parse(reply: Any) -> list[KeyRecord]:
-        found = [record for raw in reply if (record := _record(raw))]
+        found = [record for pair in reply if (record := _pair(pair))]
         return sorted(found, key=lambda record: record.id, reverse=True)
 
-    return lua("access", [keys.ACCESS_KEYS, keys.ACCESS_BY_HASH], ["list"], parse)
+    return _access("list", parse=parse)
 
 
 def delete_key(key_id: str) -> Call[bool]:
-    return lua("access", [keys.ACCESS_KEYS, keys.ACCESS_BY_HASH], ["delete", key_id], bool)
+    return _access("delete", key_id, parse=bool)
 
 
 def put_ticket(secret: str, key_id: str, ttl_s: int = 600) -> Call[Any]:

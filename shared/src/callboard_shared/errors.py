@@ -6,7 +6,8 @@
     │   └── TooLarge (413) · UnsupportedMedia (415) · LimitReached (429)
     ├── LedgerError (503)       the ledger is away, or full
     │   ├── LedgerUnavailable
-    │   └── LedgerFull
+    │   ├── LedgerFull
+    │   └── LedgerNewer
     └── JobError                what a handler raises; ends the attempt
         ├── RetryableError      tried again while attempts are left
         └── FinalError          ends the job
@@ -128,7 +129,7 @@ class LedgerError(CallboardError):
 
 
 class LedgerUnavailable(LedgerError):
-    """The ledger cannot be reached; nothing was accepted. Try again shortly."""
+    """The ledger does not answer. Try again shortly; what was under way may have been carried out."""
 
 
 class LedgerFull(LedgerError):
@@ -136,6 +137,14 @@ class LedgerFull(LedgerError):
 
     code = "queue-full"
     title = "The ledger is full"
+
+
+class LedgerNewer(LedgerError):
+    """The ledger's data are of a version that this code does not know. Start a newer Callboard."""
+
+    code = "ledger-newer"
+    title = "The ledger is newer than this Callboard"
+    retryable = False
 
 
 class JobError(CallboardError):
@@ -149,3 +158,18 @@ class RetryableError(JobError):
 
 class FinalError(JobError):
     retryable = False
+
+
+def field_errors(
+    errors: list[Any], *, skip: int = 0, hide: frozenset[str] = frozenset()
+) -> list[dict[str, str]]:
+    """Pydantic's list of errors as ``[{"field", "message", "code"}]``; ``skip`` drops leading path parts, ``hide``
+    those that are no part of the document (the tags of a union)."""
+    return [
+        {
+            "field": ".".join(str(part) for part in error["loc"][skip:] if part not in hide) or "body",
+            "message": error["msg"].removeprefix("Value error, "),
+            "code": error["type"],
+        }
+        for error in errors[:100]
+    ]

@@ -1,36 +1,39 @@
-"""The object store: contents by file id, in a local folder by default, behind one small interface.
+"""Files: contents in an object store, and what is known of each.
 
     Files / AsyncFiles      what workers / the gateway use: store a content, read it, remove it
-        └── ObjectStore     the interface: begin, open, delete
-              └── LocalStore    a folder that gateway and workers share
+        └── ObjectStore     the interface: begin, open, delete, contents
+              ├── LocalStore    a folder that gateway and workers share
+              └── S3Store       a bucket
 
-A content is written to a partial file, synced and renamed, so that it is there whole or not at all. Its
-*record* (``FileRecord``) belongs to the ledger; what is stored here has no effect until it is put there.
+A file's *record* (``FileRecord``) belongs to the ledger; a content has no effect until its record is put there.
 """
 
 from __future__ import annotations
 
 import asyncio
 import builtins
-import errno
-import hashlib
 import json
-import os
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Protocol, Self
+from typing import Any, Self
 
 from pydantic import Field
 
-from callboard_shared.errors import CallboardError, NotFound, TooLarge
+from callboard_shared.errors import CallboardError
 from callboard_shared.file_names import clean_name
-from callboard_shared.ids import is_id, new_id
+from callboard_shared.ids import new_id
+from callboard_shared.lenient import known
 from callboard_shared.media_types import Sniffer
+from callboard_shared.object_store import LocalStore, ObjectStore, StorageFull, Upload
 from callboard_shared.settings import FileSettings, Settings
+
+__all__ = [
+    "AsyncDraft", "AsyncFiles", "Draft", "FileRecord", "Files", "LocalStore", "ObjectStore", "QuotaReached",
+    "StorageFull", "UploadSettings", "configured_store",
+]  # fmt: skip
 
 READ_BYTES = 256 * 1024
 WRITE_BYTES = 1024 * 1024
@@ -40,15 +43,25 @@ class UploadSettings(Settings):
     """What may be stored."""
 
     max_file_bytes: int = Field(default=2 * 1024**3, gt=0, description="Largest file that may be uploaded.")
+    max_stored_bytes: int = Field(
+        default=100 * 1024**3, gt=0, description="Bytes of files that one key may have stored."
+    )
 
 
-class StorageFull(CallboardError):
-    """The disk of the object store has no room; nothing was stored. Free some, or delete files."""
+class QuotaReached(CallboardError):
+    """The key has stored as much as it may; nothing was stored. Delete files."""
 
     code = "storage-full"
-    title = "The object store is full"
+    title = "The key's storage is full"
     status = 507
-    retryable = True
+
+    @classmethod
+    def of(cls, quota: int, stored: int) -> QuotaReached:
+        detail = (
+            f"Files of this key may have {quota:,} bytes together, and have {stored:,}. Delete some, also with jobs "
+            "and models that are no longer needed, or ask the operator for more (CALLBOARD_MAX_STORED_BYTES)."
+        )
+        return cls(detail, members={"quota_bytes": quota, "stored_bytes": stored})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +88,7 @@ class FileRecord:
 
     @classmethod
     def from_json(cls, data: builtins.bytes | str) -> FileRecord:
-        return cls(**json.loads(data))
+        return cls(**known(cls, json.loads(data)))
 
     @property
     def url(self) -> str:
@@ -104,132 +117,6 @@ class FileRecord:
             "sha256": self.sha256,
             "url": self.url,
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """What was counted while a content was written."""
-
-    bytes: int
-    sha256: str
-
-
-class Upload(Protocol):
-    """A content on its way into the store. Leaving the ``with`` block without ``commit`` discards it."""
-
-    def write(self, chunk: bytes) -> None: ...
-    def commit(self) -> Stored: ...
-    def __enter__(self) -> Self: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-
-class ObjectStore(Protocol):
-    """Contents by file id. ``open`` raises ``NotFound`` where there is none."""
-
-    def begin(self, file_id: str, limit: int | None = None) -> Upload:
-        """Start writing; more than ``limit`` bytes raise ``TooLarge``, a full disk ``StorageFull``."""
-
-    def open(self, file_id: str) -> BinaryIO: ...
-
-    def delete(self, file_id: str) -> bool:
-        """Whether there was something to delete."""
-
-    def remove_partials(self, older_than_s: float = 86_400) -> int:
-        """Remove what killed uploads have left; returns how many."""
-
-
-class LocalStore:
-    """A folder; contents lie under the last two characters of their id, the random part of it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def begin(self, file_id: str, limit: int | None = None) -> LocalUpload:
-        return LocalUpload(self.path(file_id), limit)
-
-    def open(self, file_id: str) -> BinaryIO:
-        try:
-            return self.path(file_id).open("rb")
-        except FileNotFoundError:
-            raise NotFound(f"There is no content of {file_id}.") from None
-
-    def delete(self, file_id: str) -> bool:
-        try:
-            self.path(file_id).unlink()
-        except FileNotFoundError:
-            return False
-        return True
-
-    def path(self, file_id: str) -> Path:
-        """Where the content lies or would lie; only ids name one, so no name of a user's becomes a path."""
-        if not is_id(file_id, "file"):
-            raise NotFound(f"There is no file {file_id[:40]!r}.")
-        return self.folder / file_id[-2:] / file_id
-
-    def remove_partials(self, older_than_s: float = 86_400) -> int:
-        """Remove what uploads that were killed have left; returns how many."""
-        removed = 0
-        for partial in self.folder.glob("*/*.partial"):
-            try:
-                if time.time() - partial.stat().st_mtime > older_than_s:
-                    partial.unlink()
-                    removed += 1
-            except FileNotFoundError:
-                continue  # its upload ended in between
-        return removed
-
-
-class LocalUpload:
-    """Writes beside the final place and renames; see ``Upload``."""
-
-    def __init__(self, path: Path, limit: int | None) -> None:
-        self._path, self._limit = path, limit
-        self._partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        self._digest = hashlib.sha256()
-        self._size = 0
-        self._file: BinaryIO | None = None
-
-    def __enter__(self) -> Self:
-        self._partial.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._partial.open("xb", buffering=0)
-        return self
-
-    def write(self, chunk: bytes) -> None:
-        if self._file is None:
-            raise ValueError("the upload is not open")
-        if self._limit is not None and self._size + len(chunk) > self._limit:
-            raise TooLarge(f"A file may have at most {self._limit:,} bytes.")
-        self._size += len(chunk)
-        self._digest.update(chunk)
-        rest = memoryview(chunk)
-        try:
-            while rest:
-                rest = rest[self._file.write(rest) :]
-        except OSError as error:
-            raise _full_or(error) from error
-
-    def commit(self) -> Stored:
-        if self._file is None:
-            raise ValueError("the upload is not open")
-        try:
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            raise _full_or(error) from error
-        self._file.close()
-        self._file = None
-        self._partial.rename(self._path)
-        _sync_folder(self._path.parent)
-        return Stored(self._size, self._digest.hexdigest())
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-            self._partial.unlink(missing_ok=True)
 
 
 class Draft:
@@ -274,9 +161,11 @@ class Files:
         expires_ms: int | None = None,
         held_by: str | None = None,
         limit: int | None = None,
+        file_id: str | None = None,
     ) -> Draft:
-        """A new file to write in a ``with`` block; discarded unless ``finish`` is called."""
-        file_id = new_id("file")
+        """A new file to write in a ``with`` block; discarded unless ``finish`` is called. ``file_id``: the id that it
+        is to have; written again, it is replaced."""
+        file_id = file_id or new_id("file")
         now_ms = time.time_ns() // 1_000_000
         record = FileRecord(
             file_id, owner, clean_name(name), "", 0, "", purpose, now_ms, expires_ms, job_id, held_by
@@ -377,23 +266,14 @@ class AsyncDraft:
         await asyncio.shield(asyncio.to_thread(self._draft.__exit__, kind, error, trace))
 
 
-def local_store(settings: FileSettings | None = None) -> LocalStore:
+def configured_store(settings: FileSettings | None = None) -> ObjectStore:
     """The store that the settings name."""
-    return LocalStore((settings or FileSettings()).files_path)
+    settings = settings or FileSettings()
+    if settings.files_url is None:
+        return LocalStore(settings.files_path)
+    from callboard_shared.s3_store import S3Store
 
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _full_or(error: OSError) -> Exception:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageFull("The object store has no room for the file; delete some, or give it more room.")
-    return error
+    return S3Store.at(settings.files_url)
 
 
 def _rfc3339(ms: int | None) -> str | None:

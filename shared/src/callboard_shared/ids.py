@@ -7,13 +7,14 @@ the UUID is RFC 9562, version 7.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import threading
 import time
 
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-_PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = [a + b for a in ALPHABET for b in ALPHABET]
 PATTERN = re.compile(r"^[a-z]{2,8}_[0-7][0-9a-hjkmnp-tv-z]{25}\Z")
 
 
@@ -39,6 +40,21 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{''.join(pairs)}"
 
 
+def derived_id(prefix: str, ms: int, *parts: str) -> str:
+    """The id of something that may be made again: always the same for the same parts, sorted by ``ms`` as others
+    are."""
+    random = int.from_bytes(hashlib.sha256("\0".join(parts).encode()).digest()[:10], "big")
+    pairs = [_PAIRS[(ms << 80 | random) >> shift & 1023] for shift in range(120, -1, -10)]
+    return f"{prefix}_{''.join(pairs)}"
+
+
 def is_id(text: str, prefix: str) -> bool:
     """Whether ``text`` has the form of an id of this kind (it may still name nothing)."""
     return text.startswith(prefix + "_") and PATTERN.match(text) is not None
+
+
+def member_id(batch_id: str, index: int) -> str:
+    """The id of job ``index`` (below 2^20) of a batch: the same each time, in the order of the batch."""
+    number = int.from_bytes(hashlib.sha256(f"{batch_id} {index}".encode()).digest()[:8], "big")
+    pairs = [_PAIRS[number >> shift & 1023] for shift in (0, 10, 20, 30, 40, 50)]
+    return f"job_{batch_id[6:16]}{_PAIRS[index >> 10 & 1023]}{_PAIRS[index & 1023]}{''.join(pairs)}"

@@ -8,6 +8,8 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from callboard_shared.urls import Policy
+
 
 class Settings(BaseSettings):
     """Base of every group; an environment variable beats a line of ``.env``."""
@@ -34,11 +36,16 @@ class BrokerSettings(Settings):
 
 
 class FileSettings(Settings):
-    """Where files lie: a folder that gateway and workers share."""
+    """Where files lie: a folder that gateway and workers share, or a bucket."""
 
     home: Path = Field(default=Path(".callboard"), description="Folder of the embedded stack's data.")
     files_dir: Path | None = Field(
         default=None, description="Folder of the object store; HOME/files if not set."
+    )
+    files_url: str | None = Field(
+        default=None,
+        pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[!-~]*)?$",
+        description="s3://BUCKET/PREFIX: the object store is there instead; see [files.md](files.md).",
     )
     inline_output_bytes: int = Field(default=256 * 1024, description="Outputs larger than this become files.")
 
@@ -81,9 +88,37 @@ class ModelSettings(Settings):
         return (self.default_models_dir or self.cache_path / "models").absolute()
 
     @property
+    def fetched_weights_path(self) -> Path:
+        """What ultralytics publishes, fetched when it was asked for."""
+        return self.cache_path / "ultralytics" / "weights"
+
+    @property
     def cache_path(self) -> Path:
         users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         return (self.cache_dir or users / "callboard").absolute()
+
+
+class OutboundSettings(Settings):
+    """Which URLs of users are asked for, and how much patience inputs by URL are given."""
+
+    webhook_allow_private: bool = Field(
+        default=False, description="Permit loopback webhook and input URLs, also over http, on any port."
+    )
+    fetch_max_bytes: int = Field(
+        default=1024**3, gt=0, description="Largest file that an input may name by URL."
+    )
+    fetch_timeout_s: float = Field(
+        default=120, gt=0, description="Seconds in which an input named by URL must have arrived."
+    )
+    fetch_min_bytes_per_s: int = Field(
+        default=1024,
+        ge=0,
+        description="Slowest arrival of an input named by URL, over 10 s; 0: any that does not stop.",
+    )
+
+    @property
+    def policy(self) -> Policy:
+        return Policy(self.webhook_allow_private)
 
 
 class WorkerSettings(Settings):

@@ -26,6 +26,14 @@ class JobStatus(StrEnum):
     CANCELED = "canceled"
     EXPIRED = "expired"
 
+    @classmethod
+    def known(cls, text: bytes) -> JobStatus | None:
+        """The status of that name; None for one of a newer Callboard that uses the same ledger."""
+        try:
+            return cls(text.decode())
+        except ValueError:
+            return None
+
     @property
     def is_terminal(self) -> bool:
         return self in TERMINAL

@@ -27,8 +27,13 @@ def _rendered_without_secrets(_: Any, __: str, line: Any) -> Any:
 def configure_logging(service: str, settings: LogSettings | None = None) -> None:
     """Send this process's logs, the libraries' included, to stderr."""
     settings = settings or LogSettings()
+
+    def of_service(_: Any, __: str, event: Any) -> Any:  # not a context variable: threads would not have it
+        return {"service": service, **event}
+
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        of_service,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -50,9 +55,11 @@ def configure_logging(service: str, settings: LogSettings | None = None) -> None
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level)
+    for name in ("httpx", "httpcore"):  # they tell whole URLs, which may hold secrets
+        logging.getLogger(name).setLevel(logging.WARNING)
     structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(root.level),
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(service=service)

@@ -57,6 +57,11 @@ def job_view(job: JobRecord) -> dict[str, Any]:
     for name in ("after", "retried_from"):
         if spec.get(name):
             view[name] = spec[name]
+    if "batch" in spec:
+        view |= {"batch_id": spec["batch"]["id"], "line": spec["batch"]["line"]}
+        view |= {"custom_id": spec["batch"]["custom_id"]} if "custom_id" in spec["batch"] else {}
+    if "pipeline" in spec:
+        view |= {"pipeline_id": spec["pipeline"]["id"], "step": spec["pipeline"]["step"]}
     return view
 
 
@@ -86,7 +91,10 @@ def _usage(job: JobRecord) -> dict[str, Any]:
 def waiting_for(job: JobRecord) -> str | None:
     """One sentence when something keeps a waiting job from starting; None when all is as it should be."""
     if job.status is JobStatus.BLOCKED:
-        return f"It starts when {', '.join(job.waits)} has succeeded." if job.waits else None
+        jobs = [
+            one for one in job.waits if one.startswith("job_")
+        ]  # else its pipeline, which is being submitted
+        return f"It starts when {', '.join(jobs)} has succeeded." if jobs else None
     if job.status is JobStatus.SCHEDULED:
         if job.error:
             detail = str(orjson.loads(job.error).get("detail", "")).rstrip(".")

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+from limits.aio.storage import MemoryStorage
 from pydantic import SecretStr
 
 from callboard_gateway.app import create_app
@@ -16,6 +17,7 @@ from callboard_gateway.pages.render import POLICY
 from callboard_gateway.rate_limit import RateLimiter
 from callboard_gateway.settings import GatewaySettings
 from callboard_shared.jobs import CATALOGUE
+from callboard_shared.jobs.llm import ENGLISH_ALONE
 from callboard_shared.ledger import Ended, verbs
 from callboard_shared.settings import LedgerSettings
 
@@ -59,7 +61,9 @@ async def say(gateway: Any, job_id: str, *events: tuple[str, dict[str, Any]]) ->
 
 
 async def end(gateway: Any, job_id: str, outcome: Any, reply: str = "", **fields: Any) -> None:
-    body = orjson.dumps({"content": reply, "model": "m", "provider": "local"}) if reply else b""
+    warnings = fields.pop("warnings", [])
+    said = {"content": reply, "model": "m", "provider": "local", "warnings": warnings}
+    body = orjson.dumps(said) if reply else b""
     ended = Ended(job_id, 1, outcome, reply=body, **fields)
     assert (await gateway.ledger.run(verbs.finish("llm", "runner", [ended]))).results == ["committed"]
 
@@ -210,7 +214,7 @@ async def test_a_form_without_the_token_or_of_another_site_does_nothing(
 
 async def test_the_keys_rate_limit_holds_for_the_page_too(browser: httpx.AsyncClient, gateway: Any) -> None:
     path = await begun(browser)
-    gateway.app.state.keyring._limiter = RateLimiter(0.001, 1)
+    gateway.app.state.keyring._limiter = RateLimiter(MemoryStorage(), 0.001, 1)
     answers = [await form(browser, f"{path}/stop", path, headers=HTMX) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [204, 429]
     assert "too much at once" in answers[1].text
@@ -380,6 +384,16 @@ async def test_an_answer_can_be_read_aloud_where_there_is_a_voice(
     await end(gateway, await claimed(gateway), "succeeded", "Words.")
     there_is_a_voice = CATALOGUE.get("tts.speech") is not None
     assert ("Read aloud" in (await browser.get(path)).text) == there_is_a_voice
+
+
+async def test_a_model_that_speaks_english_alone_is_told_of_in_the_readers_language(
+    browser: httpx.AsyncClient, gateway: Any
+) -> None:
+    path = await begun(browser, "안녕하세요")
+    await end(gateway, await claimed(gateway), "succeeded", "…", warnings=[ENGLISH_ALONE, "Another note."])
+    korean = (await browser.get(path, headers={"Accept-Language": "ko"})).text
+    assert "영어용 작은 모델" in korean and "Another note." in korean and ENGLISH_ALONE not in korean
+    assert "do not rely on this answer" in (await browser.get(path)).text
 
 
 async def test_no_page_of_the_chat_allows_inline_scripts_or_styles(

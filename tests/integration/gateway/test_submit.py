@@ -222,13 +222,13 @@ class TestAFewJobsMayWait:
         for _ in range(2):
             assert (await client.post("/v1/jobs", json=ECHO)).status_code == 202
         answer = await client.post("/v1/jobs", json=ECHO)
-        assert (answer.status_code, answer.json()["code"]) == (429, "too-many-waiting")
+        assert (answer.status_code, answer.json()["code"]) == (429, "queue-full")
         assert int(answer.headers["retry-after"]) > 0
 
     async def test_a_batch_is_taken_as_far_as_there_is_room(self, client: httpx.AsyncClient) -> None:
         data = (await client.post("/v1/jobs:batch", json={"jobs": [ECHO] * 3})).json()["data"]
         assert [one["status"] for one in data] == ["queued", "queued", 429]
-        assert data[2]["code"] == "too-many-waiting"
+        assert data[2]["code"] == "queue-full"
 
 
 class TestFewRequests:
@@ -244,7 +244,7 @@ class TestFewRequests:
         assert answers[0].headers["ratelimit"].startswith('"requests";r=2;t=')
         assert answers[3].headers["ratelimit"].startswith('"requests";r=0;t=')
         assert answers[3].json()["code"] == "rate-limited"
-        assert 90 <= int(answers[3].headers["retry-after"]) <= 100
+        assert 290 <= int(answers[3].headers["retry-after"]) <= 300
 
 
 async def test_concurrent_submissions_share_round_trips(gateway: Any, client: httpx.AsyncClient) -> None:

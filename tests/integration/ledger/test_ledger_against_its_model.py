@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 import hypothesis.strategies as st
+import pytest
 from clocked import START_MS, ClockedLedger
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import (
@@ -106,7 +107,7 @@ class LedgerStories(RuleBasedStateMachine):
         return {job_id: place for place, job_id in enumerate(self.model.order(), 1)}
 
     def _settle(self, dependent: str, other: str, outcome: str) -> None:
-        _, said = self.ledger.run(verbs.settle(dependent, QUEUE, other, outcome))
+        _, said, _ = self.ledger.run(verbs.settle(dependent, QUEUE, other, outcome))
         assert said == self.model.settle(dependent, other, outcome)
 
     def _register(self, dependent: str, other: str) -> None:
@@ -333,6 +334,9 @@ class LedgerStories(RuleBasedStateMachine):
         assert scores("due") == expected("due", S.SCHEDULED)
         assert scores("blocked") == expected("look_again_at", S.BLOCKED)
         assert scores("lease") == expected("lease_until", *ACTIVE)
+        running = Counter(job.new.owner for job in model.with_status(*ACTIVE))
+        counted = redis.hgetall(of(QUEUE, "running"))
+        assert {owner.decode(): int(jobs) for owner, jobs in counted.items()} == running
         assert scores("ended") == expected("forget_at", *TERMINAL)
         with_deadline = {one.new.id: one for one in model.jobs.values() if one.expires is not None}
         entries = scores("expiry")
@@ -423,6 +427,7 @@ class LedgerStories(RuleBasedStateMachine):
             assert record is not None and job.id == record.id
 
 
+@pytest.mark.slow
 def test_the_ledger_does_what_its_model_does(settings: LedgerSettings) -> None:
     ledger = ClockedLedger(settings)
     try:

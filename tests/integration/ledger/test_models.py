@@ -214,3 +214,21 @@ class TestACheckpoint:
         save(ledger, 20, ttl_ms=2 * HOUR_MS)
         left_ms = ledger.redis.pttl(keys.CHECKPOINTS + "job_1")
         assert HOUR_MS < left_ms <= 2 * HOUR_MS
+
+
+def test_the_bytes_of_models_and_checkpoints_count_and_go_with_them(ledger: ClockedLedger) -> None:
+    def stored() -> int:
+        return ledger.run(filing.stored_bytes(OWNER))
+
+    made, _ = publish(ledger, "job_1")
+    publish(ledger, "job_1")
+    assert stored() == 14, "once, however often it is published"
+    files = [a_file(held_by="a checkpoint") for _ in range(3)]
+    for number, file in enumerate(files):
+        checkpoint = Checkpoint(OWNER, "job_2", 1, number, parts([file]))
+        ledger.run(modelling.save_checkpoint(checkpoint, [file], keep=2, expires_ms=FAR_MS, ttl_ms=HOUR_MS))
+    assert stored() == 14 + 2 * 7
+    ledger.run(modelling.forget_checkpoints("job_2"))
+    assert stored() == 14
+    ledger.run(modelling.remove_model(OWNER, made.full_name))
+    assert stored() == 0

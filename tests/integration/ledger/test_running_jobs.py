@@ -20,6 +20,7 @@ from clocked import START_MS, ClockedLedger
 
 from callboard_shared.ledger import Ended, verbs
 from callboard_shared.ledger.keys import of
+from callboard_shared.ledger.outbox import subscribe, take_rows
 from callboard_shared.states import JobStatus
 
 S = JobStatus
@@ -278,15 +279,31 @@ def test_a_new_attempt_begins_without_the_progress_of_the_last(ledger: ClockedLe
 def test_the_end_of_a_job_leaves_a_row_in_the_outbox_for_the_statuses_asked_for(
     ledger: ClockedLedger,
 ) -> None:
-    wanted, unwanted = submitted(ledger, hook="running,failed"), submitted(ledger, hook="succeeded")
+    wanted, unwanted = (
+        submitted(ledger, hook="running,failed https://a/succeeded"),
+        submitted(ledger, hook="succeeded https://a/failed"),
+    )
     claim(ledger, max_jobs=2)
     finish(ledger, wanted.id, 1, "failed", error=b"{}")
     finish(ledger, unwanted.id, 1, "failed", error=b"{}")
     rows = [fields for _, fields in ledger.redis.xrange(of(QUEUE, "outbox"))]
-    assert [(row[b"event"], row[b"job"].decode()) for row in rows] == [
-        (b"job.running", wanted.id),
-        (b"job.failed", wanted.id),
+    assert [(row[b"event"], row[b"subject"].decode(), row[b"url"]) for row in rows] == [
+        (b"job.running", wanted.id, b"https://a/succeeded"),
+        (b"job.failed", wanted.id, b"https://a/succeeded"),
     ]
+
+
+def test_the_outbox_tells_what_the_key_s_endpoints_ask_for(ledger: ClockedLedger) -> None:
+    ledger.run(subscribe(QUEUE, OWNER, 2, "job.failed,job.running"))
+    assert ledger.run(subscribe(QUEUE, OWNER, 1, "")) == 0  # an older change that comes late
+    mine, others = submitted(ledger), submitted(ledger, owner="key_bob")
+    claim(ledger, max_jobs=2)
+    for job in (mine, others):
+        finish(ledger, job.id, 1, "failed", error=b"{}")
+    rows = ledger.run(take_rows(QUEUE, "courier-1"))
+    assert [(row.event, row.subject, row.owner, row.run, row.url) for row in rows] == [
+        ("job.running", mine.id, OWNER, 1, ""), ("job.failed", mine.id, OWNER, 1, ""),
+    ]  # fmt: skip
 
 
 def test_usage_counts_each_type_and_outcome_of_an_owner_by_day(ledger: ClockedLedger) -> None:

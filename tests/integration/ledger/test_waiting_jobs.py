@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from builders import EVERYTHING, QUEUE, a_job, claim, claimed_ids, finish, read, submit, submitted
+from builders import EVERYTHING, QUEUE, RUNNER, a_job, claim, claimed_ids, finish, read, submit, submitted
 from clocked import START_MS, ClockedLedger
 
 from callboard_shared.errors import LimitReached
-from callboard_shared.ledger import Submitted, verbs
+from callboard_shared.ledger import Ended, Submitted, verbs
 from callboard_shared.states import JobStatus
 
 
@@ -139,12 +139,34 @@ def test_an_owner_at_its_limit_is_refused_and_others_are_not(ledger: ClockedLedg
     assert [isinstance(result, LimitReached) for result in results] == [False, False, True]
     refused = results[2]
     assert isinstance(refused, LimitReached)
-    assert (refused.problem_code, refused.retryable, refused.retry_after_s) == ("too-many-waiting", True, 5)
+    assert (refused.problem_code, refused.retryable, refused.retry_after_s) == ("queue-full", True, 5)
     (other,) = submit(ledger, a_job(owner="key_bob"), max_waiting=2)
     assert isinstance(other, Submitted)
     claim(ledger)
     (now,) = submit(ledger, a_job(), max_waiting=2)
     assert isinstance(now, Submitted)
+
+
+@pytest.mark.parametrize(("busy_ms", "most", "others", "expected_s"), [
+    (30_000, 1, 0, 30.0),  # two starts of two slots: long jobs are not worth asking for every five seconds
+    (30_000, 1, 2, 90.0),  # an owner takes turns with those that wait too
+    (40, 1, 0, 1.0),
+    (100_000_000, 1, 0, 3_600.0),
+    (1_000, 400, 0, 2.0),  # a hundredth of those that may wait
+])  # fmt: skip
+def test_who_is_refused_is_told_when_some_will_have_started(
+    ledger: ClockedLedger, busy_ms: int, most: int, others: int, expected_s: float
+) -> None:
+    ledger.run(verbs.beat(QUEUE, "nlp@host-1", 10_000, host="host", pid=1, slots=2, models=[]))
+    ledger.run(verbs.sweep(QUEUE))
+    submitted(ledger)
+    (job,) = claim(ledger).jobs
+    ledger.run(verbs.finish(QUEUE, RUNNER, [Ended(job.id, 1, "succeeded", b"1")], busy_ms))
+    for number in range(others):
+        submit(ledger, a_job(owner=f"key_{number}"))
+    *_, refused = submit(ledger, *(a_job() for _ in range(most + 1)), max_waiting=most)
+    assert isinstance(refused, LimitReached)
+    assert refused.retry_after_s == expected_s
 
 
 def test_scheduled_and_backing_off_jobs_count_as_waiting(ledger: ClockedLedger) -> None:

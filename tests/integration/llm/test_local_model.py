@@ -30,9 +30,9 @@ ASKED = Ask("gpt-4o", [{"role": "user", "content": "What is the capital of Franc
 
 @pytest.fixture
 def context(tmp_path: Path) -> Context:
-    from callboard_shared.files import Files, FileSettings, local_store
+    from callboard_shared.files import Files, FileSettings, configured_store
 
-    files = Files(local_store(FileSettings(files_dir=tmp_path)))
+    files = Files(configured_store(FileSettings(files_dir=tmp_path)))
     return Context("job_1", "llm", "key_a", 1, runner="w#1", send=lambda call: True, files=files)
 
 
@@ -68,6 +68,16 @@ async def test_all_who_ask_while_it_starts_get_the_same_process(process: LlamaPr
     addresses = await asyncio.gather(*others)
     assert len(set(addresses)) == 1 and process.runs
     assert len(servers(os.getpid())) == 1
+
+
+async def test_who_asks_while_it_runs_and_does_not_answer_yet_waits_too(process: LlamaProcess) -> None:
+    first = asyncio.create_task(process.address())
+    async with asyncio.timeout(60):
+        while not process.runs:
+            await asyncio.sleep(0.001)
+    assert not first.done()
+    second = await process.address()
+    assert second == await first and second.url and second.key
 
 
 async def test_one_that_died_is_started_anew(process: LlamaProcess) -> None:

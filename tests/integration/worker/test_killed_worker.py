@@ -101,6 +101,18 @@ def test_a_coroutine_that_refuses_to_stop_ends_its_process_and_hands_the_others_
 
 
 @POOLS
+def test_what_is_left_to_do_once_committed_is_done_then_and_not_by_an_attempt_that_fails(
+    trial: Trial, pool: str
+) -> None:
+    trial.worker(pool)
+    [job] = trial.submit(trial.job("tidy", 3))
+    assert trial.result(job).attempt == 3
+    until(lambda: trial.notes("tidied"), 5, "it was tidied up")
+    trial.result(trial.submit(trial.job("give"))[0])
+    assert trial.notes("tidied") == [f"{job} 3"]
+
+
+@POOLS
 def test_on_sigterm_a_running_job_finishes_within_the_grace(trial: Trial, pool: str) -> None:
     worker = trial.worker(pool)
     [job] = trial.submit(trial.job("sleep", s=2))
@@ -199,13 +211,13 @@ def test_a_broken_start_does_not_restart_the_child_for_ever(trial: Trial) -> Non
 
 
 def test_without_handlers_a_worker_says_so(trial: Trial) -> None:
-    trial.start("callboard_vision", {})
+    trial.start("callboard_vision", {"CALLBOARD_VISION_QUEUES": "courier"})
 
     def note() -> str:
-        online = trial.ledger.run(verbs.workers("vision"))
+        online = trial.ledger.run(verbs.workers("courier"))
         return online[0].note if online else ""
 
-    assert "no handlers yet" in until(note, 15, "the vision worker is online")
+    assert "no handlers yet" in until(note, 30, "the worker is online")
 
 
 def test_children_do_not_share_the_connections_of_their_parent(trial: Trial) -> None:

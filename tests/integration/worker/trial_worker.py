@@ -89,6 +89,13 @@ def _retry(job: Job[Order]) -> None:
         raise RetryableError("not yet", retry_after_s=0.1)
 
 
+def _tidy(job: Job[Order]) -> str:
+    job.context.once_committed(lambda: note("tidied", f"{job.id} {job.attempt}"))
+    if job.attempt < job.input.value:
+        raise RetryableError("not yet", retry_after_s=0.1)
+    return "done"
+
+
 def _raise(error: BaseException) -> Any:
     raise error
 
@@ -98,6 +105,7 @@ ACTS: dict[str, Any] = {
     "sleep": lambda job: time.sleep(job.input.s),
     "polite": _polite,
     "die": _die,
+    "tidy": _tidy,
     "retry": _retry,
     "final": lambda job: _raise(FinalError("never", code="trial-final")),
     "bug": lambda job: _raise(NotedError("cb_abcdefgh_" + "s" * 43 + " \ud800")),

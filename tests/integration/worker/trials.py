@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 from callboard_courier.sweep import Sweep
 from callboard_shared.bell import Bell, celery_app
-from callboard_shared.files import Files, FileSettings, local_store
+from callboard_shared.files import Files, FileSettings, configured_store
 from callboard_shared.ids import new_id
 from callboard_shared.ledger import JobRecord, Ledger, NewJob, QueueStats, Submitted, verbs
 from callboard_shared.settings import BrokerSettings, LedgerSettings
@@ -79,13 +79,14 @@ class Running:
 
 
 class Trial:
-    def __init__(self, url: str, folder: Path) -> None:
+    def __init__(self, url: str, folder: Path, broker: str | None = None) -> None:
         self.url, self.folder = url, folder
         self.redis = redis.Redis.from_url(url)
-        secret = SecretStr(url)
-        self.ledger = Ledger(LedgerSettings(redis_url=secret))
-        self.bell = Bell(celery_app("trial-bell", BrokerSettings(broker_url=secret)))
-        self.files = Files(local_store(FileSettings(files_dir=folder / "files")))
+        self.ledger = Ledger(LedgerSettings(redis_url=SecretStr(url)))
+        # CALLBOARD_BROKER_URL: the same trials with another broker, such as RabbitMQ
+        self.broker = broker or os.environ.get("CALLBOARD_BROKER_URL") or url
+        self.bell = Bell(celery_app("trial-bell", BrokerSettings(broker_url=SecretStr(self.broker))))
+        self.files = Files(configured_store(FileSettings(files_dir=folder / "files")))
         self._sweep = Sweep(self.ledger, self.bell, self.files)
         self.workers: list[Running] = []
         package = folder / "callboard_trial"
@@ -117,7 +118,7 @@ class Trial:
     def start(self, package: str, env: dict[str, str]) -> Running:
         log = self.folder / f"{package}-{len(self.workers)}.log"
         environment = {
-            **os.environ, **QUICK, **env, "CALLBOARD_REDIS_URL": self.url,
+            **os.environ, **QUICK, **env, "CALLBOARD_REDIS_URL": self.url, "CALLBOARD_BROKER_URL": self.broker,
             "PYTHONPATH": os.pathsep.join(filter(None, (str(self.folder), os.environ.get("PYTHONPATH")))),
             "CALLBOARD_HOME": str(self.folder), "CALLBOARD_FILES_DIR": str(self.folder / "files"),
             "CALLBOARD_LOG_FORMAT": "text",
@@ -227,10 +228,10 @@ class Trial:
 
 
 @contextmanager
-def trial_at(url: str, folder: Path, *, sweep: bool = True) -> Iterator[Trial]:
+def trial_at(url: str, folder: Path, *, sweep: bool = True, broker: str | None = None) -> Iterator[Trial]:
     with redis.Redis.from_url(url) as client:
         client.flushdb()
-    trial = Trial(url, folder)
+    trial = Trial(url, folder, broker)
     trial.sweep() if sweep else None
     try:
         yield trial

@@ -117,12 +117,13 @@ def _handler(gateway: Gateway) -> type[BaseHTTPRequestHandler]:
                 self.send_header(name, value)
             self.send_header("content-length", str(len(content)))
             self.end_headers()
-            self.wfile.write(content[: answer.cut])
+            if self.command != "HEAD":
+                self.wfile.write(content[: answer.cut])
             if answer.cut is not None:
                 self.wfile.flush()
                 self.close_connection = True
 
-        do_GET = do_POST = do_PATCH = do_DELETE = _any  # noqa: N815 (the names that http.server calls)
+        do_GET = do_HEAD = do_POST = do_PATCH = do_DELETE = _any  # noqa: N815 (the names that http.server calls)
 
         def log_message(self, format: str, *args: Any) -> None:
             """Stay quiet."""

@@ -22,9 +22,12 @@ TYPES = {
         {"name": "nlp.embed", "queue": "nlp", "summary": "Turn texts into vectors.", "input_schema": SCHEMA,
          "example": {"texts": ["it's"]}},
         {"name": "see", "queue": "vision", "summary": "Look.", "input_schema": {
-            "properties": {"images": {"type": "array", "items": {"$ref": "#/$defs/FileRef"}}},
+            "properties": {
+                "images": {"type": "array", "items": {"$ref": "#/$defs/FileRef"}},
+                "classes": {"type": "array", "items": {"anyOf": [{"type": "string"}, {"type": "integer"}]}}},
             "$defs": {"FileRef": {"type": "object", "properties": {"file_id": {"type": "string"}, "url": {}}}}}},
-        {"name": "learn", "queue": "nlp-train", "summary": "Learn.", "input_schema": {
+        {"name": "learn", "queue": "nlp-train", "summary": "Learn.",
+         "example": {"dataset": {"base64": "UEsDBAo="}, "epochs": 1}, "input_schema": {
             "properties": {
                 "dataset": {"oneOf": [{"type": "array"}, {"$ref": "#/$defs/Upload"}]},
                 "eval_dataset": {"anyOf": [{"$ref": "#/$defs/Upload"}, {"type": "null"}]}},
@@ -191,6 +194,23 @@ def test_help_of_a_type_shows_its_fields_and_an_example_to_paste(
     assert "mean|cls" in out
     assert "--normalize / --no-normalize" in out
     assert """callboard run nlp.embed --input '{"texts": ["it'\\''s"]}'""" in out
+
+
+def test_help_shows_a_path_where_an_example_brings_the_bytes_of_a_file(
+    callboard_command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert callboard_command("run", "learn", "--help") == 0
+    out = capsys.readouterr().out
+    assert """callboard run learn --dataset PATH --input '{"epochs": 1}'""" in out
+    assert "UEsDBAo" not in out
+
+
+def test_a_list_is_given_in_the_singular_also_where_that_is_no_s_less(
+    gateway: Any, make: Any, callboard_command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ends(gateway, make, "succeeded", output=None)
+    assert callboard_command("run", "see", "--class", "bus", "--class", "7") == 0
+    assert submitted(gateway)["input"] == {"classes": ["bus", 7]}
 
 
 def test_jobs_are_listed_without_folding_their_ids(

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from callboard_client import AsyncCallboard, Callboard, ConnectionFailed, NotFound, Unauthorized
+from callboard_client import ApiError, AsyncCallboard, Callboard, ConnectionFailed, NotFound, Unauthorized
 
 FILE = {"id": "file_1", "name": "a.txt", "media_type": "text/plain", "bytes": 3}
 
@@ -90,3 +92,106 @@ def test_no_key_at_all_is_explained_when_the_gateway_refuses(
     with Callboard(gateway.url) as callboard, pytest.raises(Unauthorized, match="CALLBOARD_API_KEY"):
         callboard.queues()
     assert "authorization" not in gateway.seen[0].headers
+
+
+class Pieces:
+    """A gateway's side of an upload in pieces, which a test makes go wrong."""
+
+    def __init__(self, gateway: Any, make: Any, size: int) -> None:
+        self.make, self.size, self.data, self.faults = make, size, b"", list[Any]()
+        gateway.on("POST", "/v1/uploads", make.answer(201, b"", {"location": "/v1/uploads/upload_1"}))
+        gateway.on("PATCH", "/v1/uploads/upload_1", self.take)
+        gateway.on("HEAD", "/v1/uploads/upload_1", lambda seen: make.answer(200, b"", self.where()))
+        gateway.on("GET", "/v1/files/file_1", make.answer(200, {**FILE, "bytes": size}))
+
+    def where(self) -> dict[str, str]:
+        done = {"callboard-file-id": "file_1"} if len(self.data) == self.size else {}
+        return {"upload-offset": str(len(self.data)), **done}
+
+    def take(self, seen: Any) -> Any:
+        fault = self.faults.pop(0) if self.faults else None
+        if fault is not None and fault != "lost":
+            return fault
+        if int(seen.headers["upload-offset"]) != len(self.data):
+            return self.make.answer(409, self.make.problem(409, "upload-offset"))
+        digest = base64.b64encode(hashlib.sha256(seen.body).digest()).decode()
+        assert seen.headers["upload-checksum"] == f"sha256 {digest}"
+        self.data += seen.body
+        if fault == "lost":  # it counts, and nobody hears of it
+            return self.make.answer(502, b"")
+        return self.make.answer(204, b"", self.where())
+
+
+@pytest.fixture
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("callboard_client._uploads.IN_PIECES_FROM", 10)
+    monkeypatch.setattr("callboard_client._uploads.PIECE_BYTES", 4)
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_a_large_file_goes_in_pieces(gateway: Any, callboard: Callboard, make: Any, tmp_path: Path) -> None:
+    pieces = Pieces(gateway, make, 10)
+    (tmp_path / "large.bin").write_bytes(b"0123456789")
+    stored = callboard.files.upload(tmp_path / "large.bin", purpose="dataset")
+    assert (stored.id, stored.bytes, pieces.data) == ("file_1", 10, b"0123456789")
+    begun, *sent, _ = gateway.seen
+    assert begun.headers["upload-length"] == "10"
+    said = dict(pair.split(" ") for pair in begun.headers["upload-metadata"].split(","))
+    assert {key: base64.b64decode(value) for key, value in said.items()} == {
+        "filename": b"large.bin",
+        "purpose": b"dataset",
+    }
+    assert [len(one.body) for one in sent] == [4, 4, 2]
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_a_small_one_does_not(gateway: Any, callboard: Callboard, make: Any) -> None:
+    gateway.on("POST", "/v1/files", make.answer(201, FILE))
+    assert callboard.files.upload(io.BytesIO(b"012345678")).id == "file_1"
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_pieces_go_on_where_the_gateway_is_after_any_fault(
+    gateway: Any, callboard: Callboard, make: Any
+) -> None:
+    pieces = Pieces(gateway, make, 10)
+    away = make.answer(503, make.problem(503, "ledger-unavailable"))
+    damaged = make.answer(460, make.problem(460, "checksum-mismatch"))
+    pieces.faults = [None, away, "lost", damaged, "lost"]
+    assert callboard.files.upload(io.BytesIO(b"0123456789")).id == "file_1"
+    assert pieces.data == b"0123456789"
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_pieces_go_on_after_broken_connections(gateway: Any, callboard: Callboard, make: Any) -> None:
+    pieces = Pieces(gateway, make, 10)
+    gateway.on("PATCH", "/v1/uploads/upload_1", pieces.take, None, None, pieces.take)
+    assert callboard.files.upload(io.BytesIO(b"0123456789")).id == "file_1"
+    assert pieces.data == b"0123456789"
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_pieces_that_never_arrive_are_an_error(gateway: Any, callboard: Callboard, make: Any) -> None:
+    pieces = Pieces(gateway, make, 10)
+    gateway.on("PATCH", "/v1/uploads/upload_1", None)
+    with pytest.raises(ConnectionFailed):
+        callboard.files.upload(io.BytesIO(b"0123456789"))
+    gateway.on("PATCH", "/v1/uploads/upload_1", make.answer(460, make.problem(460, "checksum-mismatch")))
+    with pytest.raises(ApiError, match="so it is"):
+        callboard.files.upload(io.BytesIO(b"0123456789"))
+    gateway.on("PATCH", "/v1/uploads/upload_1", make.answer(507, make.problem(507, "storage-full")))
+    with pytest.raises(ApiError) as refused:
+        callboard.files.upload(io.BytesIO(b"0123456789"))
+    assert refused.value.problem.code == "storage-full"
+    assert pieces.data == b""
+
+
+@pytest.mark.usefixtures("small_pieces")
+async def test_the_async_client_sends_pieces_too(
+    gateway: Any, async_callboard: AsyncCallboard, make: Any, tmp_path: Path
+) -> None:
+    pieces = Pieces(gateway, make, 10)
+    pieces.faults = [None, "lost"]
+    (tmp_path / "large.bin").write_bytes(b"0123456789")
+    assert (await async_callboard.files.upload(tmp_path / "large.bin")).id == "file_1"
+    assert pieces.data == b"0123456789"

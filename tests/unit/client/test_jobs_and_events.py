@@ -73,6 +73,48 @@ async def test_async_events_resume_too(gateway: Any, async_callboard: AsyncCallb
     assert gateway.seen[-1].headers["last-event-id"] == "1-0"
 
 
+def key_frame(place: str, status: str) -> bytes:
+    return frame(place, "status", {"id": "job_1", "type": "system.echo", "queue": "system", "status": status})
+
+
+def test_events_of_all_jobs_go_on_over_broken_connections(
+    gateway: Any, callboard: Callboard, make: Any
+) -> None:
+    first = stream(make, b"id: system:1-0\n\n", key_frame("system:2-0", "queued"))
+    quiet = stream(make, b": still here\nid: system:7-0\n\n")
+    gateway.on("GET", "/v1/events", first, None, quiet, stream(make, key_frame("system:9-0", "running")))
+    events = callboard.events(type="system.echo", status="queued,running")
+    assert [next(events).data["status"] for _ in range(2)] == ["queued", "running"]
+    resumed = [seen.headers.get("last-event-id") for seen in gateway.seen]
+    assert resumed == [None, "system:2-0", "system:2-0", "system:7-0"]
+    assert gateway.seen[-1].query == {"type": "system.echo", "status": "queued,running"}
+
+
+def test_quiet_hours_use_up_no_tries(gateway: Any, callboard: Callboard, make: Any) -> None:
+    quiet = [stream(make, b": still here\n\n")] * 10
+    gateway.on("GET", "/v1/events", *quiet, stream(make, key_frame("system:9-0", "running")))
+    assert next(callboard.events()).data["status"] == "running"
+
+
+def test_events_of_all_jobs_from_no_gateway_are_an_error(
+    gateway: Any, callboard: Callboard, make: Any
+) -> None:
+    gateway.on("GET", "/v1/events", make.answer(503, make.problem(503, "ledger-unavailable")))
+    with pytest.raises(Unavailable):
+        next(callboard.events())
+
+
+async def test_the_async_client_hears_of_all_jobs_too(
+    gateway: Any, async_callboard: AsyncCallboard, make: Any
+) -> None:
+    gateway.on("GET", "/v1/events", stream(make, key_frame("system:2-0", "queued")), None)
+    async for event in async_callboard.events(kind="status", queue="system", after="system:1-0"):
+        assert (event.id, event.kind, event.data["id"]) == ("system:2-0", "status", "job_1")
+        break
+    assert gateway.seen[0].headers["last-event-id"] == "system:1-0"
+    assert gateway.seen[0].query == {"event": "status", "queue": "system"}
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_the_event_reader_does_not_mind_where_chunks_end(size: int, end: str) -> None:

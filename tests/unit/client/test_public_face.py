@@ -9,18 +9,24 @@ import sys
 import callboard_client
 from callboard_client import AsyncCallboard, Callboard
 from callboard_client._async import AsyncFiles, AsyncJobs, AsyncKeys, AsyncModels
+from callboard_client._batches import AsyncBatches, Batches
 from callboard_client._conversations import AsyncConversations, Conversations
+from callboard_client._pipelines import AsyncPipelines, Pipelines
 from callboard_client._sync import Files, Jobs, Keys, Models
+from callboard_client._webhooks import AsyncWebhooks, Webhooks
 
 PUBLIC = {
-    "ApiError", "AsyncCallboard", "Callboard", "CallboardError", "ConfigError", "Conflict", "ConnectionFailed",
-    "Conversation", "Event", "FieldError", "File", "Forbidden", "Invalid", "Job", "JobFailed", "JobType", "Key", "Message",
-    "Model", "NewJob", "NotFound", "Problem", "Progress", "Queue", "RateLimited", "Readiness", "Retries", "TooLarge", "Unauthorized",
-    "Unavailable", "Usage", "WaitTimeout", "Worker", "__version__",
+    "ApiError", "AsyncCallboard", "Batch", "BatchResult", "Callboard", "CallboardError", "ConfigError",
+    "Conflict", "ConnectionFailed", "Conversation", "Delivery", "DeliveryTry", "Event", "FieldError", "File",
+    "Forbidden", "Invalid", "Job", "JobFailed", "JobType", "Key", "Message", "Model", "NewJob", "NotFound",
+    "Pipeline", "PipelineFailed", "PipelineStep", "Problem", "Progress", "Queue", "RateLimited", "Readiness",
+    "Retries", "TooLarge", "Unauthorized", "Unavailable", "Usage", "WaitTimeout", "WebhookEndpoint",
+    "WebhookNotVerified", "WebhookSecret", "Worker", "__version__", "verify_webhook",
 }  # fmt: skip
 METHODS = {
-    "close", "conversations", "files", "job_type", "job_types", "jobs", "key_source", "keys", "models", "pause_queue", "queues", "ready",
-    "resume_queue", "run", "submit", "submit_batch", "url", "usage", "workers",
+    "batches", "close", "conversations", "events", "files", "job_type", "job_types", "jobs", "key_source",
+    "keys", "models", "pause_queue", "pipelines", "queues", "ready", "resume_queue", "run", "submit",
+    "submit_batch", "url", "usage", "webhooks", "workers",
 }  # fmt: skip
 
 
@@ -44,6 +50,9 @@ def test_the_async_client_has_the_same_face() -> None:
         (Models, AsyncModels),
         (Keys, AsyncKeys),
         (Conversations, AsyncConversations),
+        (Pipelines, AsyncPipelines),
+        (Webhooks, AsyncWebhooks),
+        (Batches, AsyncBatches),
     ):
         ours = {name: member for name, member in vars(blocking).items() if not name.startswith("_")}
         theirs = {name: member for name, member in vars(waiting).items() if not name.startswith("_")}

@@ -105,3 +105,14 @@ def test_both_first_pages_show_the_same_code() -> None:
     for (kind, one), (_, other) in zip(english, korean, strict=True):
         if kind == "json":
             assert one == other
+
+
+@pytest.mark.parametrize("korean", sorted((ROOT / "docs").glob("*.ko.md")), ids=lambda page: page.name)
+def test_a_page_in_korean_shows_the_same_code(korean: Path) -> None:
+    pages = (korean, korean.with_name(korean.name.replace(".ko", "")))
+    mine, other = (re.findall(r"```(\w+)\n(.*?)```", page.read_text("utf-8"), re.S) for page in pages)
+    assert mine and [kind for kind, _ in mine] == [kind for kind, _ in other]
+    said = re.compile(r'\s*(?:#|//) .*|"""[^"]*"""')  # comments are translated
+    for (kind, one), (_, same) in zip(mine, other, strict=True):
+        if kind != "text":
+            assert said.sub("", one) == said.sub("", same)

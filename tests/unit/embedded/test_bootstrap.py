@@ -191,23 +191,29 @@ def test_a_checkout_that_was_moved_gets_an_environment_of_its_own(
     assert not bootstrap.venv_is_usable()
 
 
+@pytest.mark.parametrize(("made", "worker"), [("models", "nlp"), ("detector", "vision")])
 def test_default_models_that_cannot_be_made_do_not_end_the_set_up(
-    bootstrap: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    bootstrap: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    made: str,
+    worker: str,
 ) -> None:
     python = tmp_path / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True, exist_ok=True)
     python.write_text("")
     bootstrap.write(str(tmp_path / ".venv" / ".stages" / "venv"), str(tmp_path))
     for stage in bootstrap.stages("run"):
-        if stage.name != "models":
+        if stage.name != made:
             bootstrap.write(stage.stamp, stage.done)
     ran: list[list[str]] = []
     monkeypatch.setattr(
         bootstrap.subprocess, "call", lambda command, cwd: ran.append(command) or len(ran) == 1
     )
     bootstrap.set_up("run")
-    assert ran[0][1:] == ["-m", "callboard_nlp.default_models"]
+    assert ran[0][1:] == ["-m", f"callboard_{worker}.default_models"]
     assert "`make models` tries again" in capsys.readouterr().out
-    assert [stage.name for stage in bootstrap.stages("run") if not stage.is_done()] == ["models"]
+    assert [stage.name for stage in bootstrap.stages("run") if not stage.is_done()] == [made]
     bootstrap.set_up("run")
     assert all(stage.is_done() for stage in bootstrap.stages("run"))

@@ -21,16 +21,18 @@ def test_every_job_type_has_a_worker_in_the_stack() -> None:
 
 
 def test_each_worker_is_there_once_unless_said_otherwise() -> None:
-    members = service_members(EmbeddedSettings(workers="nlp=2, nlp-train=0, vision=0"), {})
+    members = service_members(EmbeddedSettings(workers="nlp=2, nlp-train=0, vision=0, vision-train=0"), {})
     assert [member.name for member in members] == ["gateway", "nlp", "nlp-2", "llm", "courier"]
 
 
-def test_training_has_a_worker_of_its_own_of_the_same_package() -> None:
+@pytest.mark.parametrize("name", ["nlp", "vision"])
+def test_training_has_a_worker_of_its_own_of_the_same_package(name: str) -> None:
     members = {member.name: member for member in service_members(EmbeddedSettings(), {})}
-    assert members["nlp"].argv == members["nlp-train"].argv
-    assert members["nlp"].env["CALLBOARD_NLP_QUEUES"] == "nlp"
-    assert members["nlp-train"].env["CALLBOARD_NLP_QUEUES"] == "nlp-train"
-    assert members["nlp-train"].queues == ("nlp-train",)
+    setting = f"CALLBOARD_{name.upper()}_QUEUES"
+    assert members[name].argv == members[f"{name}-train"].argv
+    assert members[name].env[setting] == name
+    assert members[f"{name}-train"].env[setting] == f"{name}-train"
+    assert members[f"{name}-train"].queues == (f"{name}-train",)
 
 
 @pytest.mark.parametrize("workers", ["nlp", "nlp=two", "nlp=1;llm=1", "NLP=1"])

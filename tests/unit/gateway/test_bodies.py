@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from callboard_gateway.bodies import check_depth, compact, parse_json, read_body, require_json
+from callboard_gateway.bodies import read_body, require_json
+from callboard_shared.documents import check_depth, compact, parse_json
 from callboard_shared.errors import Invalid, Malformed, TooLarge, UnsupportedMedia
 
 

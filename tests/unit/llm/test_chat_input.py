@@ -8,10 +8,10 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from callboard_gateway.submission import Reader
 from callboard_shared.errors import Invalid
 from callboard_shared.jobs import CHAT
 from callboard_shared.jobs.llm import MAX_CONVERSATION_CHARS, MAX_MESSAGE_CHARS
+from callboard_shared.submission import Reader
 
 HELLO = [{"role": "user", "content": "Hello"}]
 CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
@@ -127,6 +127,9 @@ def test_the_files_that_a_chat_names_are_looked_up() -> None:
         "messages.1.content.0.image_url.file_id": "file_a",
         "messages.3.content.0.image_url.file_id": "file_b",
     }
+    assert CHAT.urls_of(value) == {}, "a data URL leads nowhere"
+    value = CHAT.input.model_validate_json(json.dumps({"messages": part(url="https://example.com/a.png")}))
+    assert CHAT.urls_of(value) == {"messages.0.content.0.image_url.url": "https://example.com/a.png"}
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,9 @@ class Counting:
     def counts_exactly(self, model: str) -> bool:
         return True
 
+    def doubts(self, texts: Sequence[str]) -> str | None:
+        return None
+
     async def chat(self, ask: Any, answer: Any, listener: Any) -> None:
         raise NotImplementedError
 

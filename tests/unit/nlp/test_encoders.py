@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from callboard_nlp.models import Models
 from callboard_shared.errors import FinalError
 from callboard_shared.models import Shelf
 from callboard_shared.models.finder import ModelFinder
 from callboard_shared.models.memory import LoadedModels
+from callboard_shared.worker.models import Models
 
 
 @dataclass
@@ -59,7 +59,7 @@ def make(root: Path, opened: list[str], budget: int = 100) -> Models:
 
     shelf = Shelf(models_path=root, hub_models=(), made_path=root / ".made")
     finder = ModelFinder(shelf, NoStore)  # type: ignore[arg-type]
-    return Models(finder, {"embed": open_folder}, LoadedModels(budget))
+    return Models(finder, {"embed": open_folder}, LoadedModels(budget), fetch=Path)
 
 
 def get(models: Models, name: str, *jobs: FakeJob) -> Any:

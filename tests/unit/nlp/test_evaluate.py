@@ -13,11 +13,11 @@ import pytest
 from callboard_nlp.engines import Classified
 from callboard_nlp.engines.interface import AfterPart
 from callboard_nlp.handlers.evaluate import EvaluateHandlers
-from callboard_nlp.models import OpenModel
 from callboard_shared.errors import FinalError
 from callboard_shared.files import FileRecord
 from callboard_shared.jobs.nlp import EvaluateInput, EvaluateOutput
 from callboard_shared.worker import JobCanceled
+from callboard_shared.worker.models import OpenModel
 
 
 class Reader:

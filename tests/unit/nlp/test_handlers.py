@@ -14,7 +14,6 @@ import pytest
 from callboard_nlp.engines import Classified, Encoded, Pooling
 from callboard_nlp.engines.interface import AfterPart
 from callboard_nlp.handlers.encode import EncodeHandlers
-from callboard_nlp.models import OpenModel
 from callboard_shared.errors import FinalError
 from callboard_shared.jobs.nlp import (
     ClassifyInput,
@@ -25,6 +24,7 @@ from callboard_shared.jobs.nlp import (
     SimilarityOutput,
 )
 from callboard_shared.worker import JobCanceled
+from callboard_shared.worker.models import OpenModel
 
 VECTORS = {"east": (3.0, 0.0), "north": (0.0, 2.0), "north-east": (1.0, 1.0), "west": (-1.0, 0.0)}
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from callboard_embedded.members import TRAINING_MALLOC
-from callboard_nlp.handlers.training import Workshop
 from callboard_shared.errors import FinalError, LedgerUnavailable, RetryableError
 from callboard_shared.worker import JobCanceled
+from callboard_shared.worker.workshop import Workshop
 
 
 @dataclass
@@ -136,7 +136,7 @@ def test_checkpoints_outlive_an_attempt_that_is_made_again_and_no_other(
 KEEPS_AND_GIVES_BACK = """
 import re
 from pathlib import Path
-from callboard_nlp.handlers.training import give_memory_back
+from callboard_shared.worker.workshop import give_memory_back
 
 def resident_mb():
     return int(re.search(r"VmRSS:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024

@@ -14,9 +14,7 @@ import pytest
 from callboard_nlp.engines.interface import AfterPart, Written
 from callboard_nlp.engines.transformer import training
 from callboard_nlp.engines.transformer.generation import open_writer
-from callboard_nlp.handlers.training import Workshop
 from callboard_nlp.handlers.transformer import TransformerHandlers
-from callboard_nlp.models import OpenModel
 from callboard_shared.errors import FinalError, LedgerUnavailable, RetryableError
 from callboard_shared.jobs.nlp import (
     TransformerGenerateInput,
@@ -27,6 +25,8 @@ from callboard_shared.jobs.nlp import (
 from callboard_shared.models import Part, TrainedModel
 from callboard_shared.worker import JobCanceled
 from callboard_shared.worker.job import OpenedFile
+from callboard_shared.worker.models import OpenModel
+from callboard_shared.worker.workshop import Workshop
 
 PAIRS = [(f"{a} {b}", f"{b} {a}") for a in range(5) for b in range(5)]
 TINY: dict[str, Any] = {

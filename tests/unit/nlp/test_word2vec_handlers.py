@@ -12,9 +12,7 @@ from typing import Any
 import pytest
 
 from callboard_nlp.engines.word2vec.vectors import open_word_vectors
-from callboard_nlp.handlers.training import Workshop
 from callboard_nlp.handlers.word2vec import Word2VecHandlers, compare
-from callboard_nlp.models import OpenModel
 from callboard_shared.jobs.nlp import (
     SimilarityInput,
     Word2VecQueryInput,
@@ -24,6 +22,8 @@ from callboard_shared.jobs.nlp import (
 )
 from callboard_shared.models.trained import Part, TrainedModel
 from callboard_shared.worker.job import OpenedFile
+from callboard_shared.worker.models import OpenModel
+from callboard_shared.worker.workshop import Workshop
 
 TEXTS = ["the king rules the land", "the queen rules the land", "a farmer works the land"] * 40
 

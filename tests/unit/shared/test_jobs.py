@@ -59,7 +59,7 @@ def test_the_catalogue_holds_the_types_in_order_of_declaration() -> None:
     assert CATALOGUE.names == [
         "nlp.embed", "nlp.similarity", "nlp.classify", "nlp.finetune", "nlp.evaluate", "nlp.word2vec.train",
         "nlp.word2vec.query", "nlp.transformer.train", "nlp.transformer.generate", "llm.chat", "tts.speech",
-        "system.echo",
+        "vision.detect", "vision.track", "vision.train", "system.echo",
     ]  # fmt: skip
     assert CATALOGUE.get("nlp.embed") is EMBED and CATALOGUE.get("nlp.embedd") is None
     assert "nlp.embed" in CATALOGUE and "nlp.embedd" not in CATALOGUE
@@ -186,7 +186,10 @@ NLP_INPUTS: list[tuple[JobType[Any, Any], dict[str, Any], bool]] = [
     (WORD2VEC_TRAIN, {"sentences": [["a", "b"]]}, True),
     (WORD2VEC_TRAIN, {"file": {"file_id": "file_x"}}, True),
     (WORD2VEC_TRAIN, {"file": {"base64": "YQ=="}}, True),
+    (WORD2VEC_TRAIN, {"file": {"url": "https://example.com/corpus.txt"}}, True),
     (WORD2VEC_TRAIN, {"file": {"file_id": "file_x", "base64": "YQ=="}}, False),
+    (WORD2VEC_TRAIN, {"file": {"url": "https://example.com/", "base64": "YQ=="}}, False),
+    (WORD2VEC_TRAIN, {"file": {"url": "https://example.com/" + "a" * 2048}}, False),
     (WORD2VEC_TRAIN, {"file": {}}, False),
     (WORD2VEC_TRAIN, {}, False),
     (WORD2VEC_TRAIN, {"texts": ["a"], "sentences": [["a"]]}, False),
@@ -207,6 +210,8 @@ NLP_INPUTS: list[tuple[JobType[Any, Any], dict[str, Any], bool]] = [
     (FINETUNE, {"dataset": [{"text": "a"}]}, False),
     (FINETUNE, {"dataset": {"hub": "imdb"}}, True),
     (FINETUNE, {"dataset": {"hub": "imdb", "file_id": "file_x"}}, False),
+    (FINETUNE, {"dataset": {"url": "https://example.com/reviews.csv"}}, True),
+    (FINETUNE, {"dataset": {"hub": "imdb", "url": "https://example.com/reviews.csv"}}, False),
     (FINETUNE, {"dataset": {"file_id": "file_x"}, "epochs": 0}, False),
     (FINETUNE, {"dataset": {"file_id": "file_x"}, "train_batch_size": 0}, False),
     (FINETUNE, {}, False),
@@ -282,6 +287,11 @@ def test_a_type_tells_which_models_and_files_an_input_names() -> None:
     assert FINETUNE.models_of(value) == {"base_model": "mine"}
     assert FINETUNE.files_of(value) == {"dataset.file_id": "file_a", "eval_dataset.file_id": "file_b"}
     assert FINETUNE.takes_files and not EMBED.takes_files
+    elsewhere = FINETUNE.input(
+        dataset={"url": "https://example.com/a.csv"}, eval_dataset={"file_id": "file_b"}
+    )
+    assert FINETUNE.urls_of(elsewhere) == {"dataset.url": "https://example.com/a.csv"}
+    assert FINETUNE.files_of(elsewhere) == {"eval_dataset.file_id": "file_b"}
     inline = FINETUNE.input(dataset=[{"text": "a", "label": "b"}])
     assert FINETUNE.files_of(inline) == {}
     with pytest.raises(TypeError, match="modell"):
@@ -293,3 +303,17 @@ def test_the_catalogue_is_imported_with_nothing_but_pydantic() -> None:
     code = f"import sys, callboard_shared.jobs; print(sorted({heavy} & set(sys.modules)))"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "[]"
+
+
+def test_what_an_output_says_of_a_file_may_stand_where_an_input_takes_one() -> None:
+    said = {
+        "file_id": "file_1",
+        "media_type": "text/plain",
+        "bytes": 3,
+        "sha256": "0",
+        "url": "/v1/files/file_1/content",
+    }
+    value = WORD2VEC_TRAIN.input.model_validate_json(json.dumps({"file": said, "name": "a"}))
+    assert WORD2VEC_TRAIN.files_of(value) == {"file.file_id": "file_1"}
+    assert refused(WORD2VEC_TRAIN, file={**said, "more": 1})
+    assert refused(WORD2VEC_TRAIN, file={"file_id": "file_1", "bytes": 3})

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from callboard_shared.errors import FinalError, Invalid, RetryableError
-from callboard_shared.files import Files, FileSettings, local_store
+from callboard_shared.files import Files, FileSettings, configured_store
 from callboard_shared.jobs import ECHO
 from callboard_shared.ledger import Call, ClaimedJob
 from callboard_shared.worker import ClaimLost, Context, JobCanceled
@@ -25,7 +25,7 @@ def sent(call: Call[str]) -> bool:
 
 @pytest.fixture
 def context(tmp_path: Path) -> Context:
-    files = Files(local_store(FileSettings(files_dir=tmp_path)))
+    files = Files(configured_store(FileSettings(files_dir=tmp_path)))
     return Context("job_1", "system", "key_a", 1, runner="w#1", send=sent, files=files)
 
 

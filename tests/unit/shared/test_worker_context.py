@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from callboard_shared.files import Files, FileSettings, local_store
+from callboard_shared.files import Files, FileSettings, configured_store
 from callboard_shared.jobs import ECHO, SIMILARITY
 from callboard_shared.ledger import Call
 from callboard_shared.worker import Context, JobCanceled, Worker
@@ -36,7 +36,7 @@ def wire() -> Wire:
 
 @pytest.fixture
 def context(wire: Wire, tmp_path: Path) -> Context:
-    files = Files(local_store(FileSettings(files_dir=tmp_path)))
+    files = Files(configured_store(FileSettings(files_dir=tmp_path)))
     return Context("job_1", "system", "key_a", 1, runner="w#1", send=wire.send, files=files)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from callboard_client.cli import board, chat, doctor, jobs, keys, models, run
+from callboard_client.cli import batches, board, chat, doctor, jobs, keys, models, pipelines, run
 from callboard_client.cli.session import Session, reporting_errors
 
 app = typer.Typer(
@@ -53,6 +53,10 @@ chat.register(app)
 board.register(app)
 doctor.register(app)
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(pipelines.app, name="pipelines")
+app.add_typer(pipelines.app, name="pipeline", hidden=True)
+app.add_typer(batches.app, name="batch")
+app.add_typer(batches.app, name="batches", hidden=True)
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
 

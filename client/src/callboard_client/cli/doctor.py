@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,10 @@ from callboard_client.cli.session import FAILED, Session, session
 
 if TYPE_CHECKING:
     from callboard_client import Callboard
+
+
+LOW_DISK_BYTES = 2_000_000_000
+MOST_SKEW_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,42 @@ def _client() -> Check:
     return Check("client", None, f"callboard-client {__version__}, Python {platform.python_version()}")
 
 
+def _surroundings(worker: str, facts: dict[str, Any]) -> Iterator[Check]:
+    """What a worker sees around it; of what is well only what is worth knowing."""
+    if facts.get("broker", "ok") != "ok":
+        advice = "See that CALLBOARD_BROKER_URL (else CALLBOARD_REDIS_URL) of the worker is right and the broker runs."
+        yield Check(f"broker of {worker}", False, facts["broker"], advice)
+    if "store" in facts:
+        good = facts["store"] == "ok"
+        advice = (
+            "See that CALLBOARD_FILES_DIR is writable for it, or CALLBOARD_FILES_URL and its key are right."
+        )
+        yield Check("object store", good, "answers" if good else facts["store"], "" if good else advice)
+    if (free := facts.get("disk_free_bytes")) is not None and free < LOW_DISK_BYTES:
+        advice = "Delete files or shorten their retention, or enlarge the disk."
+        yield Check(f"disk of {worker}", False, f"{free / 1e9:.1f} GB free", advice)
+    if abs(skew := facts.get("clock_skew_s", 0)) > MOST_SKEW_S:
+        advice = "Let that machine keep its time by NTP; jobs go by the ledger's clock meanwhile."
+        yield Check(f"clock of {worker}", False, f"{skew:+.0f} s from the ledger's", advice)
+    if "ffmpeg" in facts:
+        advice = (
+            ""
+            if facts["ffmpeg"]
+            else "Install ffmpeg, or the package imageio-ffmpeg, where this worker runs."
+        )
+        yield Check("ffmpeg", facts["ffmpeg"], "is there" if facts["ffmpeg"] else "is missing", advice)
+    for provider, has_key in facts.get("providers", {}).items():
+        advice = "" if has_key else f"To use it, set {provider.upper()}_API_KEY where this worker runs."
+        yield Check(
+            f"key of {provider}", True if has_key else None, "present" if has_key else "not set", advice
+        )
+    for gpu in facts.get("gpus", ()):
+        used, total = gpu["used_bytes"] / 1e9, gpu["total_bytes"] / 1e9
+        yield Check(
+            f"GPU {gpu['index']} of {worker}", None, f"{gpu['name']}, {used:.1f} of {total:.1f} GB in use"
+        )
+
+
 def _queues(callboard: Callboard, needed: set[str]) -> Iterator[Check]:
     from callboard_client import CallboardError
 
@@ -104,6 +144,8 @@ def _queues(callboard: Callboard, needed: set[str]) -> Iterator[Check]:
     except CallboardError as error:
         yield Check("queues", False, str(error), "Ask with a key that may read them.")
         return
+    for worker in {one.id: one for one in callboard.workers()}.values():
+        yield from _surroundings(worker.id, worker.facts)
     for queue in queues:
         name = f"queue {queue.name}"
         if queue.paused:

@@ -46,7 +46,9 @@ class Field:
     @property
     def singular(self) -> str | None:
         """How a list's option may be written too, unless a field has that name."""
-        return self.options[0][:-1] if self.kind == "array" and self.name.endswith("s") else None
+        if self.kind != "array" or not self.name.endswith("s"):
+            return None
+        return self.options[0][: -2 if self.name.endswith("sses") else -1]
 
     @property
     def placeholder(self) -> str:

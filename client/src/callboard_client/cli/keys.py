@@ -50,8 +50,21 @@ def list_keys(context: typer.Context, as_json: AsJson = False) -> None:
         return
     from callboard_client.cli.render import ago, table
 
-    rows = ((k.id, k.name, k.prefix, ", ".join(k.scopes), ago(k.created_at), k.expires_at) for k in keys)
-    here.out.print(table(("id", "name", "begins with", "scopes", "created", "expires"), rows))
+    rows = (
+        (k.id, k.name, k.prefix, ", ".join(k.scopes), ago(k.created_at), k.expires_at, ago(k.last_used_at))
+        for k in keys
+    )
+    here.out.print(table(("id", "name", "begins with", "scopes", "created", "expires", "last used"), rows))
+
+
+@app.command("rotate")
+def rotate_key(
+    context: typer.Context,
+    key: Annotated[str, typer.Argument(metavar="ID", help="key_…")],
+    grace_hours: Annotated[float, typer.Option(help="So long the old secret is taken too.")] = 24,
+) -> None:
+    """Give a key another secret and print it: it is shown this once."""
+    typer.echo(session(context).callboard.keys.rotate(key, grace_s=round(grace_hours * 3600)).key)
 
 
 @app.command("delete")

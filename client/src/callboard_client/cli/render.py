@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from callboard_client._models import Event, Job, JobType
-from callboard_client.cli.fields import fields_of
+from callboard_client.cli.fields import Field, fields_of
 from callboard_client.cli.session import Session
 
 SHOWN_NUMBERS = 4
@@ -189,9 +189,19 @@ def show_type(console: Console, job_type: JobType) -> None:
         described = " ".join(part for part in (one.description, f"[{note}]" if note else "") if part)
         rows.append((option, one.placeholder, described))
     console.print(table(("option", "value", "what it is"), rows))
-    example = json.dumps(job_type.example, ensure_ascii=False)
-    console.print(f"\nExample:\n  callboard run {job_type.name} --input {_quoted(example)}", markup=False)
+    console.print(f"\nExample:\n  {_example(job_type, fields)}", markup=False)
     console.print("\nOptions of every type: callboard run --help")
+
+
+def _example(job_type: JobType, fields: Sequence[Field]) -> str:
+    """A command to paste. Files that the example brings within itself nobody can read: a path stands for them."""
+    given = dict(job_type.example or {})
+    command = f"callboard run {job_type.name}"
+    for one in fields:
+        if isinstance(given.get(one.name), dict) and "base64" in given[one.name]:
+            del given[one.name]
+            command += f" {one.options[0]} PATH"
+    return f"{command} --input {_quoted(json.dumps(given, ensure_ascii=False))}" if given else command
 
 
 def _quoted(text: str) -> str:

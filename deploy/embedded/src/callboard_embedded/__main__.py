@@ -1,4 +1,4 @@
-"""`python -m callboard_embedded run|demo|stop|sign-in|models`."""
+"""`python -m callboard_embedded run|demo|stop|sign-in|models|backup|restore`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ def main() -> int:
     commands.add_parser("sign-in", help="print a link that signs in to the console of the running stack")
     models = commands.add_parser("models", help="list the models that jobs can name, and load each once")
     models.add_argument("--list", action="store_true", help="only list them")
+    backup = commands.add_parser("backup", help="write the stack's data to one file, also while it runs")
+    backup.add_argument("file", nargs="?", help="callboard-TIME.tar.gz here if not given")
+    restore = commands.add_parser("restore", help="put a backup in place as CALLBOARD_HOME")
+    restore.add_argument("file")
+    restore.add_argument("--replace", action="store_true", help="put a stack that is there aside")
     chosen = parser.parse_args()
     if chosen.command == "run":
         from callboard_embedded.run import main_run
@@ -33,6 +38,14 @@ def main() -> int:
         from callboard_embedded.link import print_link
 
         return print_link()
+    if chosen.command == "backup":
+        from callboard_embedded.backup import backup as make_backup
+
+        return make_backup(chosen.file)
+    if chosen.command == "restore":
+        from callboard_embedded.restore import restore as put_back
+
+        return put_back(chosen.file, replace=chosen.replace)
     from callboard_embedded.models import models as show_models
 
     return show_models(warm=not chosen.list)

@@ -1,6 +1,6 @@
 """`make demo`: a stack in a folder of its own, real jobs over HTTP, their results as a person reads them.
 
-One job of every type the gateway knows, by its own example; then three short stories. A new job type joins by
+One job of every type the gateway knows, by its own example; then a few short stories. A new job type joins by
 being declared.
 """
 

@@ -50,6 +50,21 @@ class Folder:
     def lock(self) -> Path:
         return self.home / "lock"
 
+    @property
+    def backup_lock(self) -> Path:
+        return self.home / "backup.lock"
+
+    @property
+    def restored(self) -> Path:
+        """Exists from a restore until the next start has seen to what a restored ledger needs."""
+        return self.home / "restored"
+
+    @property
+    def used(self) -> bool:
+        """Whether a stack keeps something here."""
+        kept = (self.api_key, self.valkey_conf, self.valkey, self.home / "files", self.home / "models")
+        return any(path.exists() for path in kept)
+
     def make(self) -> None:
         """Creates what is missing. Raises Refused if the place cannot be written."""
         try:
@@ -78,6 +93,17 @@ def locked(folder: Folder) -> Iterator[None]:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
+        yield
+
+
+@contextmanager
+def alone(folder: Folder) -> Iterator[None]:
+    """One backup of a folder at a time. Raises Refused."""
+    with folder.backup_lock.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Refused(f"another backup of {folder.home} is being made. Wait for that.") from None
         yield
 
 

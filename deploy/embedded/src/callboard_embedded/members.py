@@ -45,10 +45,13 @@ training of an encoder 8 % faster. The worker gives memory back when a training 
 
 WORKERS = {
     "nlp": Role("nlp", ("nlp",), {"CALLBOARD_NLP_QUEUES": "nlp"}),
-    # The same package: training has processes of its own, so that it never holds up an embedding.
+    # The same package: training has processes of its own, so that it holds up no embedding, and no detection.
     "nlp-train": Role("nlp", ("nlp-train",), {"CALLBOARD_NLP_QUEUES": "nlp-train", **TRAINING_MALLOC}),
     "llm": Role("llm", ("llm", "tts")),
-    "vision": Role("vision", ("vision",)),
+    "vision": Role("vision", ("vision",), {"CALLBOARD_VISION_QUEUES": "vision"}),
+    "vision-train": Role(
+        "vision", ("vision-train",), {"CALLBOARD_VISION_QUEUES": "vision-train", **TRAINING_MALLOC}
+    ),
     "courier": Role("courier", ("courier", "system")),
 }
 

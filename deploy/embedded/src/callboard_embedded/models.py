@@ -30,6 +30,12 @@ class Probe:
     after_loading: frozenset[str] = frozenset()
 
 
+_DOT = {
+    "base64": "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABAQAAAAA3bvkkAAAACklEQVR42mNgAAAAAgAB5Sfe/AAAAABJRU5ErkJggg=="
+}
+"""A black picture of one pixel."""
+_SEE = Probe("vision.detect", {"image": _DOT})
+
 PROBES = {
     "embed": Probe("nlp.embed", {"texts": ["warm"]}),
     "classify": Probe("nlp.classify", {"texts": ["warm"]}),
@@ -37,8 +43,9 @@ PROBES = {
     "word2vec": Probe("nlp.word2vec.query", {"vectors": ["the"]}, frozenset({"unknown-word"})),
     "seq2seq": Probe("nlp.transformer.generate", {"texts": ["1"], "max_length": 4}),
     "chat": Probe("llm.chat", {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4}),
+    **dict.fromkeys(("detect", "segment", "pose", "classify-image", "obb"), _SEE),
 }
-"""By the model's task."""
+"""By the model's task. An architecture can only be trained, which is no small job."""
 
 
 def models(*, warm: bool) -> int:

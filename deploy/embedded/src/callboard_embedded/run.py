@@ -6,7 +6,10 @@ import asyncio
 import contextlib
 import signal
 import sys
+import threading
 import time
+
+from pydantic import SecretStr
 
 from callboard_embedded import terminal
 from callboard_embedded.folder import Folder, Refused, admin_key, locked
@@ -17,7 +20,10 @@ from callboard_embedded.settings import EmbeddedSettings, member_environment
 from callboard_embedded.sign_in import sign_in_link
 from callboard_embedded.supervisor import Supervisor
 from callboard_embedded.valkey import Valkey, configure
-from callboard_shared.errors import LedgerError
+from callboard_shared.errors import LedgerError, LedgerNewer
+from callboard_shared.ledger import Ledger, schema
+from callboard_shared.ledger.returning import return_running
+from callboard_shared.settings import LedgerSettings
 
 LOG_POLL_S = 0.5
 LEDGER_START_S = 120.0  # a large append-only file takes a while to read
@@ -84,6 +90,8 @@ async def _serve(settings: EmbeddedSettings, folder: Folder, supervisor: Supervi
     valkey = configure(folder)
     env = member_environment(settings, valkey.url, key)
     await _start_ledger(valkey, env, supervisor)
+    await _open_ledger(valkey)
+    await _see_to_restored(folder, valkey)
     members = service_members(settings, env)
     supervisor.keep(members)
     readiness = Readiness(settings.url, key, members, supervisor.pid, terminal.say)
@@ -109,6 +117,33 @@ async def _start_ledger(valkey: Valkey, env: dict[str, str], supervisor: Supervi
     if not await valkey.wait(LEDGER_START_S):
         raise Refused(f"Valkey did not answer within {LEDGER_START_S:.0f} s; its log is logs/valkey.log.")
     terminal.say("valkey", f"ready after {time.monotonic() - began:.1f} s (port {valkey.port}, append-only)")
+
+
+async def _open_ledger(valkey: Valkey) -> None:
+    """Migrates the ledger's data where they are of an older version. Raises Refused where they are of a newer one."""
+    ledger, stop = Ledger(LedgerSettings(redis_url=SecretStr(valkey.url))), threading.Event()
+    try:
+        before = await asyncio.to_thread(schema.ensure_patiently, ledger, stop=stop)
+    except LedgerNewer as error:
+        raise Refused(error.detail) from error
+    finally:
+        stop.set()  # a thread hears of no cancel
+        ledger.close()
+    if before != schema.NEWEST:
+        terminal.say("valkey", f"its data were migrated from version {before} to {schema.NEWEST}")
+
+
+async def _see_to_restored(folder: Folder, valkey: Valkey) -> None:
+    """What ran when the backup was made is ready again, before there is a worker."""
+    if not folder.restored.exists():
+        return
+    ledger = Ledger(LedgerSettings(redis_url=SecretStr(valkey.url)))
+    try:
+        returned = await asyncio.to_thread(return_running, ledger)
+    finally:
+        ledger.close()
+    folder.restored.unlink()
+    terminal.say("restored", f"{returned} jobs that ran when the backup was made are ready again")
 
 
 async def _watch_logs(supervisor: Supervisor) -> None:

@@ -41,7 +41,7 @@ class EmbeddedSettings(Settings):
 
     @property
     def url(self) -> str:
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # nosec B104  # a name, not a listener
         return f"http://{host}:{self.port}"
 
 
@@ -53,7 +53,7 @@ def member_environment(settings: EmbeddedSettings, redis_url: str, admin_key: st
         "CALLBOARD_HOST": settings.host,
         "CALLBOARD_PORT": str(settings.port),
         "CALLBOARD_REDIS_URL": redis_url,
-        "CALLBOARD_BROKER_URL": redis_url,
+        "CALLBOARD_BROKER_URL": os.environ.get("CALLBOARD_BROKER_URL") or redis_url,
         "CALLBOARD_ADMIN_KEY": admin_key,
         "PYTHONUNBUFFERED": "1",
     }
@@ -63,6 +63,7 @@ def member_environment(settings: EmbeddedSettings, redis_url: str, admin_key: st
         "CALLBOARD_FILES_DIR": str(home / "files"),
         "CALLBOARD_LOG_FORMAT": "text",
         "CALLBOARD_WEBHOOK_ALLOW_PRIVATE": "true",  # loopback only; link-local addresses stay refused
+        "CALLBOARD_WEBHOOK_INBOX": "true",
     }
     return {**defaults, **os.environ, **fixed}
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from callboard_client import Callboard, Job, NewJob, Problem
+from callboard_embedded.settings import EmbeddedSettings
 
 Problems = list[str]
 
@@ -104,7 +107,47 @@ def burst(callboard: Callboard, console: Console, problems: Problems) -> None:
         problems.append(f"{BURST - right} of {BURST} echo jobs did not bring back their value")
 
 
-STORIES = (search, vectors, burst)
+def detection(callboard: Callboard, console: Console, problems: Problems) -> None:
+    """A photo, what was found in it, and where the copy with the findings drawn in lies."""
+    photo = _photo()
+    given = (
+        {"image": {"file_id": callboard.files.upload(photo).id}}
+        if photo is not None
+        else next(dict(one.example) for one in callboard.job_types() if one.name == "vision.detect")
+    )
+    job = _run(callboard, "vision.detect", {**given, "annotate": True}, problems)
+    if job is None:
+        return
+    console.print("[bold]vision.detect: what is in a picture[/]")
+    console.print(f"  {job.output['summary']}", markup=False)
+    for one in job.output["detections"][:5]:
+        box = " ".join(f"{value:6.0f}" for value in one["box"])
+        console.print(f"  {one['confidence']:.2f}  {one['label']:<12} {box}", markup=False)
+    drawn = callboard.files.download(job.output["annotated"]["file_id"], _kept() / "detection.jpg")
+    console.print(
+        f"  {job.output['model']}, {_ms(job.usage.get('run_ms'))}; drawn into {drawn}", markup=False
+    )
+    if not job.output["detections"]:
+        problems.append("vision.detect found nothing in its picture")
+
+
+def _photo() -> Path | None:
+    """A street that the vision worker's library brings, if it is installed here; it is found, and not imported."""
+    spec = importlib.util.find_spec("ultralytics")
+    paths = (
+        [Path(one) / "assets" / "bus.jpg" for one in (spec.submodule_search_locations or ())] if spec else []
+    )
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _kept() -> Path:
+    """What is to outlive the demo's own stack lies where a stack keeps its data."""
+    folder = EmbeddedSettings().home_path / "demo"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+STORIES = (search, vectors, detection, burst)
 
 
 def cosine(a: Sequence[float], b: Sequence[float]) -> float:

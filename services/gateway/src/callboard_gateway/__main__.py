@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import socket
+import sys
 
 import uvicorn
-from fastapi import FastAPI
 
 from callboard_gateway.app import create_app
+from callboard_gateway.serving import Protocol, Server, allow_many_files
 from callboard_gateway.settings import ServerSettings
+from callboard_shared import tracing
+from callboard_shared.errors import LedgerNewer, LedgerUnavailable
+from callboard_shared.ledger import Ledger, schema
 from callboard_shared.telemetry import configure_logging
-
-
-class Server(uvicorn.Server):
-    """Tells long polls and streams to end before it waits for them."""
-
-    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
-        super().__init__(config)
-        self._app = app
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._app.state.stopping.begin()
-        await super().shutdown(sockets)
 
 
 def main() -> None:
     configure_logging("gateway")
+    allow_many_files()
+    _check_ledger()
     settings = ServerSettings()
     app = create_app()
     config = uvicorn.Config(
@@ -33,7 +26,7 @@ def main() -> None:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
         ws="none",
         access_log=settings.access_log,
         log_config=None,
@@ -45,7 +38,25 @@ def main() -> None:
         timeout_graceful_shutdown=settings.gateway_grace_s,
         h11_max_incomplete_event_size=32 * 1024,
     )
-    Server(config, app).run()
+    tracing.start("gateway")
+    try:
+        Server(config, app).run()
+    finally:
+        tracing.stop()
+
+
+def _check_ledger() -> None:
+    """Ends the process if this code must not use the ledger. One that is away is waited for later, while requests are
+    told so; so is one that another process migrates."""
+    ledger = Ledger()
+    try:
+        schema.ensure(ledger, patience_s=0)
+    except LedgerNewer as error:
+        sys.exit(f"The gateway cannot start: {error.detail}")
+    except LedgerUnavailable:
+        pass  # see callboard_gateway.opening
+    finally:
+        ledger.close()
 
 
 if __name__ == "__main__":

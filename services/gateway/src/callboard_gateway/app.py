@@ -12,14 +12,24 @@ from starlette.routing import Route
 
 from callboard_gateway import metrics, openapi, pages, problems
 from callboard_gateway.auth import KeyRing
-from callboard_gateway.desk import DeleteFile, Desk
+from callboard_gateway.batch_desk import BatchDesk
+from callboard_gateway.batch_submission import BatchReader
+from callboard_gateway.budgets import Budgets
+from callboard_gateway.desk import QUEUES_WITH_JOBS, DeleteFile, Desk
 from callboard_gateway.edge import Edge
+from callboard_gateway.facade import routes as facade
 from callboard_gateway.known_models import KnownModels
+from callboard_gateway.opening import Opening
+from callboard_gateway.pipeline_desk import PipelineDesk
+from callboard_gateway.pipeline_submission import PipelineReader
 from callboard_gateway.prompt_ledger import PromptLedger
-from callboard_gateway.rate_limit import RateLimiter
+from callboard_gateway.rate_limit import RateLimiter, SharedCounters
 from callboard_gateway.references import References
 from callboard_gateway.routes import (
+    audit,
+    batches,
     conversations,
+    deliveries,
     events,
     files,
     job_types,
@@ -27,19 +37,24 @@ from callboard_gateway.routes import (
     keys,
     models,
     operating,
+    pipeline_events,
+    pipelines,
+    uploads,
     voices,
+    webhook_endpoints,
+    webhook_inbox,
 )
 from callboard_gateway.routes.say import SayRoute
 from callboard_gateway.routes.submit import SubmitBatchRoute, SubmitRoute
 from callboard_gateway.settings import GatewaySettings
 from callboard_gateway.stopping import Stopping
-from callboard_gateway.submission import Reader
 from callboard_gateway.submitter import Submitter
 from callboard_shared.bell import AsyncBell, Bell, celery_app
-from callboard_shared.errors import LedgerError
 from callboard_shared.ledger import filing
 from callboard_shared.ledger.news import News
-from callboard_shared.settings import BrokerSettings, LedgerSettings
+from callboard_shared.pictures import PictureSettings
+from callboard_shared.settings import BrokerSettings, LedgerSettings, OutboundSettings
+from callboard_shared.submission import Reader
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +64,7 @@ def create_app(
     *,
     ledger_settings: LedgerSettings | None = None,
     broker_settings: BrokerSettings | None = None,
+    outbound_settings: OutboundSettings | None = None,
 ) -> FastAPI:
     """The gateway as an ASGI application. Settings that are not given come from the environment."""
     settings = settings or GatewaySettings()
@@ -67,24 +83,47 @@ def create_app(
     app.state.stopping = Stopping()
     app.state.models = KnownModels(ledger)
     app.state.submitter = _submitter(settings, ledger, bell)
+    app.state.counters = SharedCounters(ledger_settings)
     app.state.keyring = KeyRing(
         ledger,
-        RateLimiter(settings.rate_limit_per_s, settings.rate_limit_burst),
+        RateLimiter(app.state.counters, settings.rate_limit_per_s, settings.rate_limit_burst),
         cache_s=settings.key_cache_s,
         admin_secret=settings.admin_key.get_secret_value() if settings.admin_key else None,
     )
+    pictures = PictureSettings()
+    references = References(ledger, app.state.models, lambda: app.state.files.files.store, pictures)
+    app.state.urls = (outbound_settings or OutboundSettings()).policy
     app.state.desk = Desk(
         ledger,
         app.state.submitter,
         app.state.news,
         Reader(
             expires_s=settings.default_expires_s,
-            allow_loopback=settings.webhook_allow_private,
+            urls=app.state.urls,
             knows_model=app.state.models.knows,
+            pictures=pictures,
         ),
         app.state.stopping,
-        References(ledger, app.state.models),
+        references,
+        Budgets(ledger, app.state.keyring.limits_of, QUEUES_WITH_JOBS),
         ring=bell.ring_soon,
+        delete_file=_file_remover(app),
+        feed_window_ms=int(settings.events_window_s * 1000),
+    )
+    app.state.pipelines = PipelineDesk(
+        app.state.desk,
+        references,
+        PipelineReader(
+            app.state.desk.reader, (settings.max_conversation_messages, settings.max_conversation_bytes)
+        ),
+        max_waiting=settings.max_waiting_jobs,
+        limits_of=app.state.keyring.limits_of,
+        ring=bell.ring_soon,
+    )
+    app.state.batches = BatchDesk(
+        app.state.desk,
+        BatchReader(app.state.desk.reader.urls, settings.default_expires_s, app.state.pipelines.reader.room),
+        most=settings.max_batches,
         delete_file=_file_remover(app),
     )
     _add_routes(app, settings)
@@ -111,10 +150,30 @@ def _add_routes(app: FastAPI, settings: GatewaySettings) -> None:
     app.router.routes.append(
         Route("/v1/conversations/{conversation_id}/messages", SayRoute(*way_in), methods=["POST"])
     )
-    for part in (jobs, events, conversations, job_types, models, voices, keys, operating):
+    for part in (
+        jobs,
+        events,
+        conversations,
+        pipelines,
+        pipeline_events,
+        batches,
+        job_types,
+        models,
+        voices,
+        keys,
+        audit,
+        webhook_endpoints,
+        deliveries,
+        operating,
+    ):
         app.include_router(part.router)
+    app.include_router(webhook_endpoints.secret_router)
+    if settings.webhook_inbox:
+        app.include_router(webhook_inbox.router)
     app.add_middleware(Edge, direct={("POST", route.path): route for route in direct})
     files.install(app)
+    facade.install(app)
+    uploads.install(app)
     metrics.install(app)  # counts what the edge answers
     pages.install(app)
     problems.install(app)
@@ -132,20 +191,21 @@ def _file_remover(app: FastAPI) -> DeleteFile:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state = app.state
+    opening = Opening(state.ledger, state.keyring)
+    background = [await opening.start()]
     await state.news.start()
-    background = [
-        asyncio.create_task(_ensure_admin(state.keyring), name="admin key"),
-        asyncio.create_task(state.models.keep_fresh(), name="known models"),
-    ]
+    background.append(asyncio.create_task(state.models.keep_fresh(), name="known models"))
     try:
         with metrics.serving(app):
             yield
     finally:
         state.stopping.begin()
+        opening.close()
         await _end(background)
         await state.submitter.close()
         await state.news.stop()
         state.bell.close()
+        await state.counters.close()
         await state.ledger.close()
 
 
@@ -155,13 +215,3 @@ async def _end(tasks: list[asyncio.Task[None]]) -> None:
         for task in pending:
             task.cancel()
         await asyncio.wait(pending, timeout=0.2)
-
-
-async def _ensure_admin(keyring: KeyRing) -> None:
-    """Write CALLBOARD_ADMIN_KEY to the ledger, as soon as that is there."""
-    while True:
-        try:
-            await keyring.admin()
-            return
-        except LedgerError:
-            await asyncio.sleep(1)

@@ -20,7 +20,7 @@ from starlette.types import Scope
 
 from callboard_gateway.rate_limit import RateLimiter
 from callboard_gateway.sessions import CSRF_HEADER, check_origin, find_session
-from callboard_shared.access import SCOPES, KeyRecord, find_key, put_key
+from callboard_shared.access import NO_LIMITS, SCOPES, KeyLimits, KeyRecord, find_key, put_key
 from callboard_shared.errors import Forbidden, Unauthorized
 from callboard_shared.ledger import AsyncLedger
 
@@ -38,6 +38,7 @@ class Authenticated:
     owner: str
     name: str
     scopes: frozenset[str]
+    limits: KeyLimits = NO_LIMITS
 
     def require(self, scope: str) -> None:
         if scope not in self.scopes and "admin" not in self.scopes:
@@ -59,7 +60,9 @@ class KeyRing:
         self._limiter = limiter
         self._cache_s = cache_s
         self._admin_secret = admin_secret
+        self._admin_digest = hashlib.sha256(admin_secret.encode()).digest() if admin_secret else None
         self._cache: dict[bytes, tuple[float, KeyRecord, Authenticated]] = {}
+        self._limits: dict[str, KeyLimits] = {}
 
     async def authenticate(self, scope: Scope, needs: str | None = None) -> Authenticated:
         """The key of this request, counted against its rate limit.
@@ -67,6 +70,12 @@ class KeyRing:
         Raises Unauthorized (the same for no, a bad, a revoked and an expired key), Forbidden when ``needs``
         is not among its scopes, LimitReached.
         """
+        caller = await self.identify(scope, needs)
+        await self.count(caller.owner, caller.limits, scope)
+        return caller
+
+    async def identify(self, scope: Scope, needs: str | None = None) -> Authenticated:
+        """As ``authenticate``, without counting; for asking again whether a long answer may go on."""
         secret: bytes | None = None
         cookie = False
         for name, value in scope["headers"]:
@@ -80,12 +89,19 @@ class KeyRing:
             caller = await self.by_secret(secret or b"")
         if needs is not None:
             caller.require(needs)
-        self.count(caller.owner, scope)
         return caller
 
-    def count(self, owner: str, scope: Scope) -> None:
+    def limits_of(self, owner: str) -> KeyLimits:
+        """A key's own, as they were when it was last let in."""
+        return self._limits.get(owner, NO_LIMITS)
+
+    async def count(self, owner: str, limits: KeyLimits, scope: Scope) -> None:
         """One more request of this key; for pages, which find out by themselves whose they are. Raises LimitReached."""
-        self._limiter.take(owner, scope["callboard.headers"])
+        if limits != NO_LIMITS:
+            self._limits[owner] = limits
+        elif owner in self._limits:
+            del self._limits[owner]
+        await self._limiter.take(owner, scope["callboard.headers"], limits.requests_per_s, limits.burst)
 
     async def by_secret(self, secret: bytes) -> Authenticated:
         """The key with this secret. Every refusal takes the same way, one look-up, so that none is faster."""
@@ -95,19 +111,19 @@ class KeyRing:
         if cached is not None and cached[0] > now and not expired(cached[1]):
             return cached[2]
         record = await self._ledger.run(find_key(digest.hex()))
-        if record is None and self._is_admin(secret):
+        if record is None and self._is_admin(digest):
             record = await self._put_admin()
         if record is None or expired(record):
             self._cache.pop(digest, None)
             raise Unauthorized(_REFUSED)
-        caller = Authenticated(record.id, record.name, frozenset(record.scopes))
+        caller = Authenticated(record.id, record.name, frozenset(record.scopes), record.limits)
         if len(self._cache) >= 10_000:
             self._cache.clear()
         self._cache[digest] = (now + self._cache_s, record, caller)
         return caller
 
     def forget(self, key_id: str) -> None:
-        """A key was deleted: do not believe it a moment longer."""
+        """A key was changed or deleted: do not believe what is known of it a moment longer."""
         self._cache = {digest: entry for digest, entry in self._cache.items() if entry[1].id != key_id}
 
     async def admin(self) -> KeyRecord | None:
@@ -117,8 +133,9 @@ class KeyRing:
         digest = hashlib.sha256(self._admin_secret.encode()).hexdigest()
         return await self._ledger.run(find_key(digest)) or await self._put_admin()
 
-    def _is_admin(self, secret: bytes) -> bool:
-        return self._admin_secret is not None and hmac.compare_digest(secret, self._admin_secret.encode())
+    def _is_admin(self, digest: bytes) -> bool:
+        """Digests are compared, of one length each, so that the time tells nothing of the secret's either."""
+        return self._admin_digest is not None and hmac.compare_digest(digest, self._admin_digest)
 
     async def _put_admin(self) -> KeyRecord:
         assert self._admin_secret is not None
@@ -138,7 +155,7 @@ class KeyRing:
                 raise Forbidden(
                     "A session changes things only from the console's pages; programs use an API key."
                 )
-        return Authenticated(session.owner, session.name, frozenset(session.scopes))
+        return Authenticated(session.owner, session.name, frozenset(session.scopes), session.key.limits)
 
 
 def _from_our_page(request: Request, csrf: str) -> bool:
@@ -170,12 +187,14 @@ async def authenticate_key(request: Request, secret: str) -> Authenticated:
 
 
 def require(needs: str) -> Callable[..., Awaitable[Authenticated]]:
-    """The dependency of a route that needs a scope."""
+    """The dependency of a route that needs a scope. The OpenAPI document says so: OpenAPI 3.1 lets any security
+    requirement list the roles that it takes."""
     if needs not in SCOPES:
         raise ValueError(f"{needs!r} is no scope; there are {SCOPES}")
 
-    async def authenticated(request: Request, _: Any = Security(bearer)) -> Authenticated:
+    async def authenticated(request: Request, _: Any = Security(bearer, scopes=[needs])) -> Authenticated:
         keyring: KeyRing = request.app.state.keyring
-        return await keyring.authenticate(request.scope, needs)
+        request.state.caller = await keyring.authenticate(request.scope, needs)
+        return request.state.caller  # type: ignore[no-any-return]
 
     return authenticated

@@ -12,16 +12,20 @@ from typing import Any
 import orjson
 import structlog
 
+from callboard_gateway.budgets import Budgets
+from callboard_gateway.inquiries import Inquiries
 from callboard_gateway.references import References
 from callboard_gateway.stopping import Stopping
-from callboard_gateway.submission import Reader, hook
 from callboard_gateway.submitter import Submitter
 from callboard_shared.errors import CallboardError, Conflict, Invalid, LedgerError, NotFound
 from callboard_shared.ids import is_id, new_id
 from callboard_shared.jobs import CATALOGUE
-from callboard_shared.ledger import AsyncLedger, JobRecord, NewJob, Submitted, verbs
+from callboard_shared.ledger import AsyncLedger, JobRecord, NewJob, Submitted, pipelining, verbs
 from callboard_shared.ledger.lookup import find_job, read_jobs
 from callboard_shared.ledger.news import Bulletin, News
+from callboard_shared.pipelines.view import unfilled
+from callboard_shared.submission import Reader
+from callboard_shared.webhooks import hook
 
 log = structlog.get_logger(__name__)
 
@@ -49,15 +53,19 @@ class Desk:
         reader: Reader,
         stopping: Stopping,
         references: References,
+        budgets: Budgets,
         *,
         ring: Callable[[str], None],
         delete_file: DeleteFile | None = None,
+        feed_window_ms: int = 300_000,
     ) -> None:
         self.ledger = ledger
         self.news = news
+        self.inquiries = Inquiries(ledger, news.name, feed_window_ms)
         self.reader = reader
         self.stopping = stopping
         self._references = references
+        self._budgets = budgets
         self._submitter = submitter
         self._ring = ring
         self._delete_file = delete_file
@@ -67,6 +75,7 @@ class Desk:
     async def submit(self, job: NewJob) -> JobRecord:
         """Accept a job. Raises LimitReached, LedgerError, Invalid for what it names and is not there, or Conflict for a
         conversation that takes no message now."""
+        await self.check_budget(job.owner, [job])
         if job.names:
             (checked,) = await self._references.check([job])
             if isinstance(checked, CallboardError):
@@ -80,10 +89,16 @@ class Desk:
         settled = await self._register([job], queues)
         return await self.find(job.owner, job.id) if settled else record
 
+    async def check_budget(self, owner: str, jobs: Sequence[NewJob]) -> None:
+        """Raises LimitReached if the key has used up what it may use today."""
+        if over := await self._budgets.check(owner, jobs):
+            raise over
+
     async def submit_many(self, jobs: Sequence[NewJob]) -> list[JobRecord | CallboardError]:
         """Accept jobs of one owner in one round trip; per job what became of it, in order."""
         after = {one for job in jobs for one in job.after}
         queues = await self.dependencies(jobs[0].owner, tuple(after)) if after else {}
+        await self.check_budget(jobs[0].owner, jobs)
         found: dict[str, JobRecord | CallboardError] = {}
         accepted: list[NewJob] = []
         for job, checked in zip(jobs, await self._references.check(jobs), strict=True):
@@ -137,7 +152,10 @@ class Desk:
         while not record.status.is_terminal:
             await bulletin.wait(LOOK_AGAIN_S)
             try:
-                (fresh,) = await self.ledger.run(verbs.read(record.queue, [record.id]))
+                status = await self.inquiries.status(record.queue, record.id)
+                if status is not None and not status.is_terminal:
+                    continue
+                fresh = await self.inquiries.record(record.queue, record.id)
             except LedgerError:
                 await asyncio.sleep(0.5)  # whoever waits for a job outlasts a ledger that is briefly away
                 continue
@@ -145,6 +163,14 @@ class Desk:
                 raise NotFound("The job was deleted while it was waited for.")
             record = fresh
         return record
+
+    async def pause(self, bulletin: Bulletin, seconds: float) -> bool:
+        """Wait for news; False when there were none. Ends at once when the server stops."""
+        with suppress(TimeoutError):
+            async with self.stopping.within(seconds):
+                return await bulletin.wait(seconds + 1)
+        await asyncio.sleep(0)
+        return self.stopping.begun
 
     async def wait(
         self, owner: str, job_id: str, seconds: float, gone: Callable[[], Awaitable[None]]
@@ -162,18 +188,8 @@ class Desk:
     ) -> JobRecord:
         """``record`` when it has ended, or read again when the time is up."""
         with suppress(TimeoutError):
-            async with self.stopping.within(seconds) as deadline:
-                loop = asyncio.get_running_loop()
-                leaving = asyncio.ensure_future(gone())
-                leaving.add_done_callback(
-                    lambda task: (
-                        None if task.cancelled() or deadline.expired() else deadline.reschedule(loop.time())
-                    )
-                )
-                try:
-                    return await self.ended(record, bulletin)
-                finally:
-                    leaving.cancel()
+            async with self.stopping.while_there(seconds, gone):
+                return await self.ended(record, bulletin)
         (fresh,) = await self.ledger.run(verbs.read(record.queue, [record.id]))
         return fresh or record
 
@@ -200,6 +216,7 @@ class Desk:
     async def delete(self, owner: str, job_id: str) -> None:
         """Forget an ended job, and its files."""
         record = await self.find(owner, job_id)
+        await self._check_free(record)
         outcome, files = await self.ledger.run(verbs.delete(job_id, record.queue))
         if outcome == "missing":
             raise NotFound("There is no such job.")
@@ -207,15 +224,36 @@ class Desk:
             raise Conflict(
                 f"The job is {record.status.value}; cancel it first, then delete it.", code="unfinished"
             )
+        if outcome == "held":
+            raise Conflict(
+                f"The job is a line of {files[0]}, which has not ended; cancel that first.", code="unfinished"
+            )
         for file_id in files:
             if self._delete_file is not None:
                 await self._delete_file(file_id, owner)
 
+    async def _check_free(self, record: JobRecord) -> None:
+        """Raises Conflict for a step whose output a later one may need."""
+        pipeline_id = (orjson.loads(record.spec).get("pipeline") or {}).get("id")
+        pipeline = await self.ledger.run(pipelining.find(pipeline_id)) if pipeline_id else None
+        if pipeline is not None and pipeline.status is None:
+            raise Conflict(
+                f"The job is a step of {pipeline_id}, which has not ended; cancel that first.",
+                code="unfinished",
+            )
+
     def _again(self, old: JobRecord) -> NewJob:
         spec: dict[str, Any] = orjson.loads(old.spec)
+        if unfilled(spec):
+            raise Conflict(
+                "The job is a step of a pipeline and never got its input; submit the pipeline again.",
+                code="never-started",
+            )
         spec.pop("after", None)  # what it waited for has ended
+        spec.pop("pipeline", None)  # nor is a repetition a part of that
+        spec.pop("batch", None)
         spec["retried_from"] = old.id
-        expires_s = self.reader.expires_s
+        expires_s, webhook = self.reader.expires_s, spec.get("webhook")
         job = NewJob(
             id=new_id("job"),
             type=old.type,
@@ -227,7 +265,7 @@ class Desk:
             timeout_ms=old.timeout_ms,
             max_attempts=old.max_attempts,
             retention_ms=old.retention_ms,
-            hook=hook((spec.get("webhook") or {}).get("events") or ()),
+            hook=hook(webhook["events"], webhook["url"]) if webhook else "",
         )
         return self.reader.again(spec, job)
 

@@ -19,6 +19,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from callboard_gateway.problems import error_response, internal_problem, problem_response
+from callboard_gateway.tracing import traced
+from callboard_shared import tracing
 from callboard_shared.errors import CallboardError
 
 log = structlog.get_logger(__name__)
@@ -57,6 +59,12 @@ class Edge:
             await self.app(scope, receive, send)
             return
         identify(scope)
+        if tracing.active():
+            await traced(self._serve, scope, receive, send)
+        else:
+            await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         extra: list[tuple[bytes, bytes]] = [(b"x-request-id", scope["callboard.request_id"].encode())]
         scope["callboard.headers"] = extra
         started = lingering = False

@@ -11,7 +11,10 @@ from callboard_shared.errors import Invalid, LedgerError
 from callboard_shared.jobs import QUEUES, JobType, Task
 from callboard_shared.ledger import AsyncLedger, modelling, verbs
 from callboard_shared.ledger.records import Named
-from callboard_shared.models import ModelInfo, Shelf, canonical
+from callboard_shared.models import ModelInfo, Shelf, canonical, publishes
+
+_TASK_OF_QUEUE: dict[str, Task] = {"nlp": "embed", "nlp-train": "embed", "llm": "chat", "vision": "detect"}
+"""What a model is good for that is only known by name. Other queues announce what these do."""
 
 LOOK_AGAIN_S = 10
 LOOK_FOR_MISSING_S = 2
@@ -38,7 +41,7 @@ class KnownModels:
     def has(self, queue: str, tasks: Sequence[Task], name: str) -> bool:
         """Whether everybody may name this model, or this alias of one, for one of these tasks."""
         here = [self._here.get(task, frozenset()) for task in tasks]
-        if any(canonical(name, names) in names for names in here):
+        if any(canonical(name, names) in names for names in here) or publishes(name, tasks):
             return True
         if any(canonical(name, names) in names for names in self._here.values()):
             return False  # what a worker announces under this name is for another task
@@ -60,10 +63,10 @@ class KnownModels:
 
     async def list(self, owner: str) -> list[ModelInfo]:
         """Everybody's models and the owner's, by name."""
-        announced: dict[str, Task] = {
-            name: "chat" if queue == "llm" else "embed"
+        announced = {
+            name: _TASK_OF_QUEUE[queue]
             for queue, names in self._announced.items()
-            if queue != "tts"  # the same worker, with the models that it has on llm
+            if queue in _TASK_OF_QUEUE
             for name in names
         }
         infos = await asyncio.to_thread(self._shelf.infos, announced)

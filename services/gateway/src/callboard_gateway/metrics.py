@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import platform
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from time import perf_counter
@@ -24,17 +23,14 @@ from prometheus_client import (
     disable_created_metrics,
     start_http_server,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.process_collector import ProcessCollector
-from prometheus_client.registry import Collector
 from pydantic import Field
 
+from callboard_gateway import event_streams
 from callboard_gateway.auth import require
-from callboard_shared.errors import LedgerError
-from callboard_shared.jobs import QUEUES
-from callboard_shared.ledger import AsyncLedger, verbs
-from callboard_shared.ledger.records import QueueStats
+from callboard_gateway.ledger_metrics import SCRAPE_TIMEOUT_S, QueueCollector, WebhookCollector
+from callboard_gateway.metric_table import BY_NAME
 from callboard_shared.settings import Settings
 
 Scope = MutableMapping[str, Any]
@@ -44,18 +40,7 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-SCRAPE_TIMEOUT_S = 5
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_QUEUE_GAUGES = (
-    ("ready", "Jobs that could start now", lambda s: s.ready),
-    ("running", "Jobs that run", lambda s: s.running),
-    ("scheduled", "Jobs that wait for their time", lambda s: s.scheduled),
-    ("workers", "Workers online", lambda s: s.workers),
-    ("slots", "Jobs the workers online can run at once", lambda s: s.slots),
-    ("blocked", "Jobs that wait for other jobs", lambda s: s.blocked),
-    ("oldest_wait_seconds", "How long the oldest ready job has waited", lambda s: s.oldest_wait_ms / 1000),
-    ("paused", "1 if the queue is paused", lambda s: int(s.paused)),
-)  # fmt: skip
 
 
 class MetricsSettings(Settings):
@@ -70,15 +55,14 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._requests = Counter(
-            "callboard_http_requests", "Answers given", ["method", "route", "status"], registry=self.registry
-        )
+        self._requests = Counter(**_about("callboard_http_requests"), registry=self.registry)
         self._seconds = Histogram(
-            "callboard_http_request_duration_seconds", "From the request's head to the end of its answer",
-            ["method", "route"], buckets=BUCKETS_S, registry=self.registry,
-        )  # fmt: skip
-        build = Gauge("callboard_build_info", "Always 1", ["version", "python"], registry=self.registry)
+            **_about("callboard_http_request_duration_seconds"), buckets=BUCKETS_S, registry=self.registry
+        )
+        build = Gauge(**_about("callboard_build_info"), registry=self.registry)
         build.labels(version("callboard-gateway"), platform.python_version()).set(1)
+        streams = Gauge(**_about("callboard_streams_open"), registry=self.registry)
+        streams.set_function(lambda: event_streams.OPEN.count)
         if sys.platform == "linux":
             ProcessCollector(registry=self.registry)
         self._children: dict[tuple[str, str, int], tuple[Any, Any]] = {}
@@ -92,43 +76,9 @@ class Metrics:
         found[1].observe(seconds)
 
 
-class QueueCollector(Collector):
-    """Reads the queues' state when scraped; runs in the scrape's thread and asks on the gateway's loop."""
-
-    def __init__(self, ledger: AsyncLedger, loop: asyncio.AbstractEventLoop) -> None:
-        self._ledger, self._loop = ledger, loop
-
-    def collect(self) -> Iterable[Metric]:
-        up = GaugeMetricFamily("callboard_ledger_up", "1 if the ledger answered this scrape")
-        try:
-            stats = asyncio.run_coroutine_threadsafe(self._ask(), self._loop).result(SCRAPE_TIMEOUT_S)
-        except (LedgerError, FutureTimeoutError):
-            up.add_metric([], 0)
-            yield up
-            return
-        up.add_metric([], 1)
-        yield up
-        for name, help_text, value in _QUEUE_GAUGES:
-            family = GaugeMetricFamily(f"callboard_queue_{name}", help_text, labels=["queue"])
-            for one in stats:
-                family.add_metric([one.name], value(one))
-            yield family
-        stale = CounterMetricFamily(
-            "callboard_queue_stale_commits", "Results refused: the claim was another's", labels=["queue"]
-        )
-        for one in stats:
-            stale.add_metric([one.name], one.stale_commits)
-        yield stale
-
-    def describe(self) -> Iterable[Metric]:
-        return ()
-
-    async def _ask(self) -> list[QueueStats]:
-        replies = await self._ledger.run_many([verbs.queue_stats(queue) for queue in QUEUES])
-        for reply in replies:
-            if isinstance(reply, LedgerError):
-                raise reply
-        return list(replies)
+def _about(name: str) -> dict[str, Any]:
+    one = BY_NAME[name]
+    return {"name": one.name, "documentation": one.help, "labelnames": one.labels}
 
 
 class MetricsMiddleware:
@@ -195,15 +145,18 @@ def serving(app: FastAPI, settings: MetricsSettings | None = None) -> Iterator[N
     """For the lifespan: read queues at scrapes, and serve the port of its own if there is one."""
     settings = settings or MetricsSettings()
     registry: CollectorRegistry = app.state.metrics.registry
-    collector = QueueCollector(app.state.ledger, asyncio.get_running_loop())
-    registry.register(collector)
+    loop = asyncio.get_running_loop()
+    collectors = QueueCollector(app.state.ledger, loop), WebhookCollector(app.state.ledger, loop)
+    for collector in collectors:
+        registry.register(collector)
     server = thread = None
     try:
         if settings.metrics_port:
             server, thread = start_http_server(settings.metrics_port, settings.metrics_host, registry)
         yield
     finally:
-        registry.unregister(collector)
+        for collector in collectors:
+            registry.unregister(collector)
         if server is not None and thread is not None:
             server.shutdown()
             server.server_close()

@@ -15,11 +15,12 @@ from pydantic import BaseModel, Field, TypeAdapter, create_model
 from pydantic.json_schema import models_json_schema
 
 from callboard_gateway.problems import MEDIA_TYPE
+from callboard_gateway.routes import pipelines
 from callboard_gateway.routes.say import NewMessage
 from callboard_gateway.routes.submit import MOST_JOBS
 from callboard_gateway.schemas import BatchAnswer, Job, Problem, problems
-from callboard_gateway.submission import Options
 from callboard_shared.jobs import CATALOGUE, JobType
+from callboard_shared.submission import Options
 
 _REFS = "#/components/schemas/{model}"
 _DESCRIPTION = """\
@@ -28,7 +29,10 @@ Asynchronous AI jobs over HTTP: submit a job, then poll, long-poll, stream its e
 Send `Authorization: Bearer cb_…`. Errors are `application/problem+json` (RFC 9457) with a stable `code`.
 Every answer carries `X-Request-Id`, and `RateLimit` where a key is limited.
 """
-_TAGS = ("jobs", "conversations", "job types", "files", "models", "keys", "operating")
+_TAGS = (
+    "jobs", "conversations", "pipelines", "batches", "job types", "files", "models", "webhooks", "keys",
+    "operating", "OpenAI",
+)  # fmt: skip
 _OPEN = ("/healthz", "/readyz", "/openapi.json", "/docs")
 _HEADERS: dict[str, Any] = {
     "X-Request-Id": {"description": "The caller's, or a new one.", "schema": {"type": "string"}},
@@ -82,6 +86,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
     document["paths"]["/v1/jobs"]["post"] = _submit_operation()
     document["paths"]["/v1/jobs:batch"] = {"post": _batch_operation()}
     document["paths"]["/v1/conversations/{conversation_id}/messages"]["post"] = _say_operation()
+    document["paths"]["/v1/pipelines"]["post"]["requestBody"] = pipelines.request_body()
     for path, item in document["paths"].items():
         for operation in item.values():
             _complete(path, operation)
@@ -195,8 +200,8 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
     """The headers of every answer, the problem that any route may give, and where a key is needed."""
     responses = operation["responses"]
     responses.pop("422", None) if _is_fastapi_422(responses.get("422")) else None
-    if path not in _OPEN:
-        operation["security"] = [{"ApiKey": []}]
+    if path not in _OPEN and "security" not in operation:  # the ways in, which FastAPI knows nothing of
+        operation["security"] = [{"ApiKey": ["jobs:write"]}]
     responses.setdefault("default", _problem("Any other error."))
     for response in responses.values():
         headers = dict(_HEADERS) if path not in _OPEN else {"X-Request-Id": _HEADERS["X-Request-Id"]}

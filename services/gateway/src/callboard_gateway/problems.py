@@ -14,7 +14,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
 
-from callboard_shared.errors import CallboardError
+from callboard_gateway.facade.errors import PREFIX as OPENAI
+from callboard_gateway.facade.errors import openai_error
+from callboard_shared.errors import CallboardError, field_errors
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -36,6 +38,8 @@ def problem_response(
     request: Request, body: dict[str, Any], headers: dict[str, str] | None = None
 ) -> Response:
     """``body`` with what depends on the request: ``instance`` (the path) and ``trace_id``."""
+    if request.scope["path"].startswith(OPENAI):
+        return openai_error(body, headers)
     body["instance"] = request.scope["path"]
     body["trace_id"] = request.scope.get("callboard.trace_id", "")
     # A path may hold what is not UTF-8 and a message may quote the caller's text: never fail on answering.
@@ -58,21 +62,6 @@ def error_response(request: Request, error: CallboardError) -> Response:
     if error.status == 413:
         headers["Connection"] = "close"  # the rest of the body is not read
     return problem_response(request, error.problem(), headers)
-
-
-def field_errors(
-    errors: list[Any], *, skip: int = 0, hide: frozenset[str] = frozenset()
-) -> list[dict[str, str]]:
-    """Pydantic's list of errors as ``[{"field", "message", "code"}]``; ``skip`` drops leading path parts, ``hide``
-    those that are no part of the document (the tags of a union)."""
-    return [
-        {
-            "field": ".".join(str(part) for part in error["loc"][skip:] if part not in hide) or "body",
-            "message": error["msg"].removeprefix("Value error, "),
-            "code": error["type"],
-        }
-        for error in errors[:100]
-    ]
 
 
 def plain_problem(status: int, code: str, detail: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
-from callboard_shared.errors import LedgerUnavailable
+from callboard_shared.errors import LedgerError, LedgerUnavailable
 from callboard_shared.ledger import AsyncLedger, Call
 from callboard_shared.settings import LedgerSettings
 
@@ -18,17 +18,27 @@ T = TypeVar("T")
 
 
 class PromptLedger(AsyncLedger):
-    """An ``AsyncLedger`` of which every answer comes within ``patience_s`` seconds, or LedgerUnavailable."""
+    """An ``AsyncLedger`` of which every answer comes within ``patience_s`` seconds, or LedgerUnavailable.
+
+    ``closed``: why it is not to be used yet; raised in place of every answer.
+    """
 
     def __init__(self, settings: LedgerSettings | None = None, *, patience_s: float = 1.8) -> None:
         super().__init__(settings)
         self._patience_s = patience_s
+        self.closed: LedgerError | None = None
 
     async def run(self, call: Call[T]) -> T:
+        self._check()
         return await self._soon(super().run(call))
 
     async def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        self._check()
         return await self._soon(super().run_many(calls))
+
+    def _check(self) -> None:
+        if self.closed is not None:
+            raise self.closed.with_traceback(None)  # the same one for many requests
 
     async def _soon(self, answer: Coroutine[Any, Any, T]) -> T:
         # Not asyncio.timeout: the Redis client loses a cancel that comes while it connects, and goes on.

@@ -5,24 +5,34 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from callboard_gateway.known_models import KnownModels
-from callboard_shared.errors import CallboardError, Invalid, LedgerError
-from callboard_shared.files import FileRecord
+from callboard_shared.contents import judge
+from callboard_shared.errors import CallboardError, Invalid, LedgerError, NotFound, RequestError
+from callboard_shared.files import FileRecord, ObjectStore
 from callboard_shared.jobs import CATALOGUE, Task
 from callboard_shared.ledger import AsyncLedger, Call, NewJob, filing, modelling
 from callboard_shared.ledger.records import Named
 from callboard_shared.models import TrainedModel
+from callboard_shared.pictures import PictureSettings, about
 
 _MOST_LISTED = 50
 
 
 class References:
-    def __init__(self, ledger: AsyncLedger, models: KnownModels) -> None:
-        self._ledger, self._models = ledger, models
+    """``store``: where the contents of files lie; ``pictures``: which are taken."""
+
+    def __init__(
+        self,
+        ledger: AsyncLedger,
+        models: KnownModels,
+        store: Callable[[], ObjectStore],
+        pictures: PictureSettings,
+    ) -> None:
+        self._ledger, self._models, self._store, self._pictures = ledger, models, store, pictures
 
     async def check(self, jobs: Sequence[NewJob]) -> list[NewJob | CallboardError]:
         """Per job the one to submit, or what it names in vain. Raises LedgerError."""
@@ -39,7 +49,29 @@ class References:
                 _wrong_task(named, model) if model else self._unknown_model(job, named, own[job.owner])
             )
             await asyncio.sleep(0)  # guessing what was meant takes its time: let other requests through
-        return [refused.get(job.id) or _checked(job, found) for job in jobs]
+        checked = [refused.get(job.id) or _checked(job, found) for job in jobs]
+        given = {
+            named
+            for job in checked
+            if isinstance(job, NewJob)
+            for named in job.names
+            if named.kind in ("picture", "video")
+        }
+        bad = await asyncio.to_thread(self._bad_contents, given) if given else {}
+        return [_first_bad(job, bad) or job if isinstance(job, NewJob) else job for job in checked]
+
+    def _bad_contents(self, given: Iterable[Named]) -> dict[Named, RequestError]:
+        """What is wrong with those that cannot be used, by their first and last bytes."""
+        bad = {}
+        for named in given:
+            try:
+                with self._store().open(named.value) as content:
+                    judge("video" if named.kind == "video" else "picture", content, self._pictures)
+            except NotFound:
+                continue  # deleted just now: the worker says so
+            except RequestError as error:
+                bad[named] = about(error, named.field)
+        return bad
 
     async def _answers(self, calls: Mapping[Any, Call[Any]]) -> dict[Any, Any]:
         """All of them in one round trip, by their keys."""
@@ -87,7 +119,7 @@ def _is_own(job: NewJob, named: Named, found: Mapping[Any, Any]) -> bool:
 def _checked(job: NewJob, found: Mapping[Any, Any]) -> NewJob | CallboardError:
     """``job``, the models that it names being there."""
     for named in job.names:
-        if named.kind == "file":
+        if named.kind != "model":
             file: FileRecord | None = found[job.owner, named.kind, named.value]
             if file is None or file.owner != job.owner:
                 return _unknown_file(named)
@@ -97,9 +129,13 @@ def _checked(job: NewJob, found: Mapping[Any, Any]) -> NewJob | CallboardError:
     return job
 
 
+def _first_bad(job: NewJob, bad: Mapping[Named, CallboardError]) -> CallboardError | None:
+    return next((bad[named] for named in job.names if named in bad), None)
+
+
 def _look_up(owner: str, named: Named) -> tuple[tuple[str, str, str], Call[Any]]:
-    if named.kind == "file":
-        return (owner, "file", named.value), filing.get_file(named.value)
+    if named.kind != "model":
+        return (owner, named.kind, named.value), filing.get_file(named.value)
     return (owner, "model", named.value), modelling.find_model(owner, named.value)
 
 

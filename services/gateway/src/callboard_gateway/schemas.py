@@ -100,6 +100,11 @@ class Job(BaseModel):
     links: Links
     after: list[str] = Field(default=[], description="Only where it was submitted with it.")
     retried_from: str | None = Field(default=None, description="Only on a retry: the job that it repeats.")
+    pipeline_id: str | None = Field(default=None, description="Only on a step: the pipeline's.")
+    step: str | None = Field(default=None, description="Only on a step: its name in the pipeline.")
+    batch_id: str | None = Field(default=None, description="Only on a line of a batch: the batch's.")
+    line: int | None = Field(default=None, description="Only on a line of a batch: its number, from 1.")
+    custom_id: str | None = Field(default=None, description="Only on a line of a batch that says one.")
 
 
 class JobList(BaseModel):
@@ -135,6 +140,66 @@ class ModelList(BaseModel):
 class VoiceList(BaseModel):
     data: list[VoiceInfo]
     next_cursor: None = None
+
+
+_PIPELINE_ID = "pipe_01kaq3v5ef7v8m2c4r6t8w0y2z"
+
+
+class PipelineStep(BaseModel):
+    job_id: str
+    type: str
+    status: JobStatus
+    after: list[str] = Field(description="The steps that it waits for.")
+    job: Job | None = Field(
+        default=None,
+        description="The job, with its input as resolved once it can start; null when it is no longer kept. Not in "
+        "lists.",
+    )
+
+
+class PipelineObject(BaseModel):
+    """A pipeline. Its status never leaves `succeeded`, `failed` and `canceled`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": _PIPELINE_ID, "status": "running",
+                    "steps": {
+                        "say": {"job_id": _JOB_ID, "type": "llm.chat", "status": "running", "after": [], "job": None},
+                        "voice": {
+                            "job_id": "job_01kaq3v5ef7v8m2c4r6t8w0y30", "type": "tts.speech", "status": "blocked",
+                            "after": ["say"], "job": None,
+                        },
+                    },
+                    "progress": {"fraction": 0.0, "step": 0, "steps": 2, "message": "running: say"},
+                    "output": None, "error": None, "metadata": {}, "created_at": _AT, "finished_at": None,
+                    "links": {
+                        "self": f"/v1/pipelines/{_PIPELINE_ID}", "events": f"/v1/pipelines/{_PIPELINE_ID}/events",
+                        "cancel": f"/v1/pipelines/{_PIPELINE_ID}/cancel",
+                    },
+                }
+            ]
+        }
+    )  # fmt: skip
+
+    id: str
+    status: Literal["queued", "running", "canceling", "succeeded", "failed", "canceled"]
+    steps: dict[str, PipelineStep] = Field(description="By name, as they were submitted.")
+    progress: Progress = Field(description="Of the whole: each step counts alike.")
+    output: dict[str, Any] | None = Field(
+        description="Of a pipeline that succeeded: by name, the outputs of the steps that no other waits for."
+    )
+    error: Problem | None = Field(description="Of one that failed: which step it was (`step`), and why.")
+    metadata: dict[str, str]
+    created_at: str
+    finished_at: str | None
+    links: Links
+
+
+class PipelineList(BaseModel):
+    data: list[PipelineObject]
+    next_cursor: str | None
 
 
 _CONVERSATION_ID = "conv_01kaq3v5ef7v8m2c4r6t8w0y2z"
@@ -219,8 +284,10 @@ class KeyObject(BaseModel):
     name: str
     prefix: str = Field(examples=["cb_mzxw6ytb"])
     scopes: list[Literal["jobs:read", "jobs:write", "admin"]]
+    limits: dict[str, Any] = Field(description="As they were given; null: as the gateway's settings say.")
     created_at: str
     expires_at: str | None
+    last_used_at: str | None = Field(description="To some seconds.")
 
 
 class NewKeyObject(KeyObject):
@@ -229,6 +296,20 @@ class NewKeyObject(KeyObject):
 
 class KeyList(BaseModel):
     data: list[KeyObject]
+    next_cursor: str | None
+
+
+class AuditObject(BaseModel):
+    id: str
+    at: str
+    act: str = Field(examples=["key.created", "queue.paused"])
+    by: str = Field(description="The id of the admin's key.")
+    of: str = Field(description="What it was done to.")
+    detail: dict[str, Any]
+
+
+class AuditList(BaseModel):
+    data: list[AuditObject]
     next_cursor: str | None
 
 
@@ -259,6 +340,10 @@ class WorkerObject(BaseModel):
     running: list[str] = Field(description="Ids of jobs.")
     models: list[str]
     note: str | None
+    facts: dict[str, Any] = Field(
+        description="What it sees around it, where it can tell: version, clock_skew_s, memory_bytes, disk_free_bytes, "
+        "gpus, broker, store, ffmpeg, providers (which have keys)."
+    )
 
 
 class WorkerList(BaseModel):
@@ -303,10 +388,16 @@ _SAID = {
     413: "The body is too large (`too-large`).",
     415: "The content is of the wrong kind (`unsupported-media-type`).",
     422: "Not valid (`validation` and others); `errors` names the fields.",
-    429: "Over a limit (`rate-limited`, `too-many-waiting`); see `Retry-After`.",
+    429: "Over a limit (`rate-limited`, `queue-full`, `budget-exhausted`); see `Retry-After`.",
     503: "The ledger is away (`ledger-unavailable`) or full (`queue-full`); see `Retry-After`.",
 }
 _RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
+
+
+def body_of(model: type[BaseModel], example: dict[str, Any], *, required: bool = True) -> dict[str, Any]:
+    """The request body of a route that reads it by itself, for ``openapi_extra``."""
+    schema = {"schema": model.model_json_schema(), "example": example}
+    return {"requestBody": {"required": required, "content": {"application/json": schema}}}
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -31,6 +31,7 @@ class GatewaySettings(Settings):
     )
     max_json_bytes: int = Field(default=8 * 1024 * 1024, gt=0, description="Largest JSON body.")
     max_waiting_jobs: int = Field(default=10_000, ge=1, description="Jobs one key may have waiting.")
+    max_batches: int = Field(default=20, ge=1, description="Batches one key may have that have not ended.")
     max_conversations: int = Field(default=10_000, ge=1, description="Conversations one key may keep.")
     max_conversation_messages: int = Field(
         default=2_000, ge=2, description="Messages of one conversation, replies included."
@@ -58,7 +59,17 @@ class GatewaySettings(Settings):
         gt=0,
         description="Seconds after which a job that did not start expires, unless it says.",
     )
+    max_webhook_endpoints: int = Field(default=50, ge=1, description="Webhook endpoints of one key.")
+    webhook_inbox: bool = Field(
+        default=False,
+        description="Offer /v1/webhook-inbox, a receiver to try webhooks with; on in `make run`.",
+    )
     sse_comment_s: float = Field(default=15, gt=0, description="Seconds between comments on a quiet stream.")
-    webhook_allow_private: bool = Field(
-        default=False, description="Permit loopback webhook and input URLs, also over http, on any port."
+    sse_patience_s: float = Field(
+        default=30, gt=0, description="Seconds after which a stream whose reader takes nothing is dropped."
+    )
+    events_window_s: float = Field(
+        default=300,
+        ge=60,
+        description="Seconds for which a reader of /v1/events may be gone and miss nothing.",
     )

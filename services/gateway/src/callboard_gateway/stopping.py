@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 
@@ -23,6 +23,24 @@ class Stopping:
                 yield deadline
             finally:
                 self._deadlines.discard(deadline)
+
+    @asynccontextmanager
+    async def while_there(
+        self, seconds: float, gone: Callable[[], Awaitable[None]]
+    ) -> AsyncIterator[asyncio.Timeout]:
+        """As ``within``; also as soon as the caller is ``gone``."""
+        async with self.within(seconds) as deadline:
+            loop = asyncio.get_running_loop()
+            leaving = asyncio.ensure_future(gone())
+            leaving.add_done_callback(
+                lambda task: (
+                    None if task.cancelled() or deadline.expired() else deadline.reschedule(loop.time())
+                )
+            )
+            try:
+                yield deadline
+            finally:
+                leaving.cancel()
 
     def begin(self) -> None:
         self.begun = True

@@ -105,6 +105,12 @@ async def _newest(past: Sequence[Message], room: int, provider: Provider, model:
     return kept
 
 
+def doubted(talk: Talk, provider: Provider) -> Talk:
+    """``talk`` with the provider's doubts about what is said last."""
+    doubt = provider.doubts(_texts(talk.input.messages[-1]))
+    return replace(talk, warnings=(*talk.warnings, doubt)) if doubt else talk
+
+
 async def with_its_pictures(talk: Talk, context: Context) -> Talk:
     """``talk`` with a few words in place of each old picture whose file has been deleted since."""
     if talk.input.conversation_id is None:

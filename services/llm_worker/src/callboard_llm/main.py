@@ -11,13 +11,14 @@ from callboard_llm.prices import Prices
 from callboard_llm.providers.local import Local, local_model
 from callboard_llm.providers.openai import OpenAI
 from callboard_llm.settings import LlmSettings, LocalChatSettings, OpenAISettings, SpeechSettings
+from callboard_llm.speech import ffmpeg
 from callboard_llm.speech.announcing import Announcer
 from callboard_llm.speech.elevenlabs import ElevenLabsSpeaker
 from callboard_llm.speech.interface import Speaker
 from callboard_llm.speech.kept import KeptPieces
 from callboard_llm.speech.local import LocalSpeaker
 from callboard_llm.speech.openai import OpenAISpeaker
-from callboard_shared.files import Files, local_store
+from callboard_shared.files import Files, configured_store
 from callboard_shared.jobs import CHAT, SPEECH
 from callboard_shared.ledger import Ledger
 from callboard_shared.models import Shelf
@@ -44,7 +45,7 @@ announcer = Announcer([speaker for speaker in speakers if speaker.ready])
 @cache
 def kept_pieces() -> KeptPieces:
     """Made when the first text is spoken: importing this module connects to nothing."""
-    return KeptPieces(Ledger(), Files(local_store()))
+    return KeptPieces(Ledger(), Files(configured_store()))
 
 
 worker = Worker("llm", queues=("llm", "tts"), pool="threads", slots=settings.llm_slots)
@@ -52,4 +53,9 @@ worker.models = [local.model] if local.model else []
 worker.handles(CHAT)(chat.chat)
 worker.handles(SPEECH)(SpeechHandlers(speakers, kept_pieces).speech)
 worker.on_start(announcer.start)
+worker.looks["providers"] = lambda: {
+    "openai": openai_settings.openai_api_key is not None,
+    "elevenlabs": speech_settings.elevenlabs_api_key is not None,
+}
+worker.looks["ffmpeg"] = ffmpeg.is_there
 app = worker.celery

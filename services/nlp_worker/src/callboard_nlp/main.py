@@ -6,20 +6,20 @@ from functools import cache
 from pathlib import Path
 
 import structlog
+from safetensors import SafetensorError
 
 from callboard_nlp.engines import Classifier, Encoder, open_classifier, open_encoder
+from callboard_nlp.engines.hub import fetched
 from callboard_nlp.engines.interface import Writer
 from callboard_nlp.engines.word2vec.vectors import open_word_vectors
 from callboard_nlp.handlers.encode import EncodeHandlers
 from callboard_nlp.handlers.evaluate import EvaluateHandlers
 from callboard_nlp.handlers.finetune import FinetuneHandlers
-from callboard_nlp.handlers.training import Workshop
 from callboard_nlp.handlers.transformer import TransformerHandlers
 from callboard_nlp.handlers.word2vec import Word2VecHandlers
-from callboard_nlp.models import Models
 from callboard_nlp.settings import NlpSettings
 from callboard_shared.errors import CallboardError
-from callboard_shared.files import Files, local_store
+from callboard_shared.files import Files, configured_store
 from callboard_shared.jobs import (
     CATALOGUE,
     CLASSIFY,
@@ -40,6 +40,8 @@ from callboard_shared.models.memory import LoadedModels
 from callboard_shared.models.store import ModelStore
 from callboard_shared.settings import ModelSettings
 from callboard_shared.worker import Worker
+from callboard_shared.worker.models import Models
+from callboard_shared.worker.workshop import Workshop
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +52,7 @@ shelf = Shelf()
 @cache
 def store() -> ModelStore:
     """Of this process: made after the fork, since connections do not survive one."""
-    files = Files(local_store())
+    files = Files(configured_store())
     return ModelStore(Ledger(), files, model_settings.cache_path, model_settings.model_cache_bytes)
 
 
@@ -78,6 +80,8 @@ models = Models(
     ModelFinder(shelf, store),
     {"embed": _encoder, "classify": _classifier, "word2vec": open_word_vectors, "seq2seq": _writer},
     LoadedModels(model_settings.model_memory_bytes),
+    fetched,
+    (SafetensorError,),
 )
 
 worker = Worker("nlp", queues=settings.nlp_queues, slots=settings.nlp_concurrency)

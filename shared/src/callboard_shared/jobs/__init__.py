@@ -11,6 +11,7 @@ from callboard_shared.jobs.base import (
     Limits,
     ModelReference,
     Output,
+    PictureInput,
     Task,
 )
 from callboard_shared.jobs.llm import CHAT
@@ -27,18 +28,19 @@ from callboard_shared.jobs.nlp import (
 )
 from callboard_shared.jobs.system import ECHO
 from callboard_shared.jobs.tts import SPEECH
+from callboard_shared.jobs.vision import DETECT, TRACK, TRAIN
 
 CATALOGUE = Catalogue(
     EMBED, SIMILARITY, CLASSIFY, FINETUNE, EVALUATE, WORD2VEC_TRAIN, WORD2VEC_QUERY, TRANSFORMER_TRAIN,
-    TRANSFORMER_GENERATE, CHAT, SPEECH, ECHO,
+    TRANSFORMER_GENERATE, CHAT, SPEECH, DETECT, TRACK, TRAIN, ECHO,
 )  # fmt: skip
 
 QUEUES = ("nlp", "nlp-train", "llm", "tts", "vision", "vision-train", "courier", "system")
-"""Every queue that a worker of this release serves, with job types or (so far) without."""
+"""Every queue that a worker of this release serves."""
 
 __all__ = [
-    "CATALOGUE", "CHAT", "CLASSIFY", "ECHO", "EMBED", "EVALUATE", "FINETUNE", "QUEUES", "SIMILARITY",
-    "SPEECH", "TRANSFORMER_GENERATE", "TRANSFORMER_TRAIN", "UNION_TAGS", "WORD2VEC_QUERY", "WORD2VEC_TRAIN",
-    "Batch", "Catalogue", "FileInput", "FileReference", "Input", "JobType", "Limits", "ModelReference", "Output",
-    "Task",
+    "CATALOGUE", "CHAT", "CLASSIFY", "DETECT", "ECHO", "EMBED", "EVALUATE", "FINETUNE", "QUEUES",
+    "SIMILARITY", "SPEECH", "TRACK", "TRAIN", "TRANSFORMER_GENERATE", "TRANSFORMER_TRAIN", "UNION_TAGS",
+    "WORD2VEC_QUERY", "WORD2VEC_TRAIN", "Batch", "Catalogue", "FileInput", "FileReference", "Input", "JobType",
+    "Limits", "ModelReference", "Output", "PictureInput", "Task",
 ]  # fmt: skip

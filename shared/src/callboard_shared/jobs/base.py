@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import Annotated, Any, Generic, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -23,9 +23,13 @@ class Output(BaseModel):
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
 
-Task = Literal["embed", "classify", "word2vec", "seq2seq", "chat"]
+Task = Literal[
+    "embed", "classify", "word2vec", "seq2seq", "chat",
+    "detect", "segment", "pose", "classify-image", "obb", "architecture",
+]  # fmt: skip
 """What a model can be used for: turn texts into vectors, label them, answer about words, write texts from texts,
-converse."""
+converse; find things in pictures with boxes, outlines, key points or turned boxes, label whole pictures; or be trained
+from nothing."""
 
 MODEL_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
@@ -46,16 +50,48 @@ UNION_TAGS = frozenset(
 
 
 class FileInput(Input):
-    """Binary data: a file that was uploaded, or its bytes within the request."""
+    """Binary data: a file that was uploaded, one that is fetched, or its bytes within the request."""
+
+    kind: ClassVar[Literal["file", "picture", "video"]] = "file"
 
     file_id: str | None = Field(default=None, max_length=64, description="Of `POST /v1/files`.")
+    url: str | None = Field(
+        default=None,
+        max_length=2048,
+        description="`https://…` at a public address, port 443 or 8443, without user name or password; fetched when "
+        "the job runs, through at most 3 redirects. An operator may allow this machine's own addresses, also by http.",
+    )
     base64: str | None = Field(default=None, description="The bytes, for small files.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_an_output_names_it(cls, value: Any) -> Any:
+        """What a job's output says of a file names it in an input, as it stands."""
+        said = isinstance(value, dict) and value.keys() == FileReference.model_fields.keys()
+        return {"file_id": value["file_id"]} if said else value
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        if (self.file_id is None) == (self.base64 is None):
-            raise ValueError("give either 'file_id' or 'base64'")
+        if sum(given is not None for given in (self.file_id, self.url, self.base64)) != 1:
+            raise ValueError("give one of 'file_id', 'url' and 'base64'")
         return self
+
+    @property
+    def address(self) -> str | None:
+        """The URL at which the bytes are, if they are elsewhere."""
+        return self.url
+
+
+class PictureInput(FileInput):
+    """A picture: JPEG, PNG, WebP or BMP. Who submits another content is told at once, where it is there already."""
+
+    kind = "picture"
+
+
+class VideoInput(FileInput):
+    """A video: mp4, webm or mov. Who submits another content is told at once as well."""
+
+    kind = "video"
 
 
 class FileReference(Output):
@@ -130,6 +166,11 @@ class JobType(Generic[I, O]):
         """Whether an input of this type can name a file."""
         return "file_id" in json.dumps(self.input.model_json_schema())
 
+    @cached_property
+    def output_schema(self) -> dict[str, Any]:
+        """The JSON Schema of the output, as it is written."""
+        return self.output.model_json_schema(mode="serialization")
+
     def __post_init__(self) -> None:
         self.input.model_validate_json(json.dumps(self.example))  # an example that does not run is a defect
         for name in (*(self.batch.by if self.batch else ()), *self.models):
@@ -154,7 +195,15 @@ class JobType(Generic[I, O]):
 
     def files_of(self, value: I) -> dict[str, str]:
         """The ids of uploaded files that an input names, by field."""
-        return dict(_files_in("", value))
+        return {f"{at}file_id": one.file_id for at, one in _files_in("", value) if one.file_id is not None}
+
+    def urls_of(self, value: I) -> dict[str, str]:
+        """The URLs of files that an input names, by field."""
+        return {f"{at}url": one.address for at, one in _files_in("", value) if one.address is not None}
+
+    def judged_of(self, value: I) -> dict[str, FileInput]:
+        """The pictures and videos that an input gives, by field."""
+        return {at[:-1]: one for at, one in _files_in("", value) if one.kind != "file"}
 
     def describe(self) -> dict[str, Any]:
         """The entry of ``GET /v1/job-types``."""
@@ -164,7 +213,7 @@ class JobType(Generic[I, O]):
             "queue": self.queue,
             "summary": self.summary,
             "input_schema": self.input.model_json_schema(),
-            "output_schema": self.output.model_json_schema(mode="serialization"),
+            "output_schema": self.output_schema,
             "example": dict(self.example),
             "batch": {"max_jobs": batch.max_jobs, "by": list(batch.by), "max_weight": batch.max_weight}
             if batch
@@ -182,12 +231,11 @@ def _may_hold_files(model: type[BaseModel]) -> bool:
     return "file_id" in json.dumps(model.model_json_schema())
 
 
-def _files_in(path: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Of what a part of an input names, the path and the id. Rows of a data set, of which there may be a great many,
-    are not looked into: their model has no place for a file."""
+def _files_in(path: str, value: Any) -> Iterator[tuple[str, FileInput]]:
+    """The files that a part of an input gives, each with its path. Rows of a data set, of which there may be a great
+    many, are not looked into: their model has no place for a file."""
     if isinstance(value, FileInput):
-        if value.file_id is not None:
-            yield f"{path}file_id", value.file_id
+        yield path, value
     elif isinstance(value, BaseModel):
         for name in type(value).model_fields:
             yield from _files_in(f"{path}{name}.", getattr(value, name))

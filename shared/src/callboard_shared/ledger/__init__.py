@@ -7,6 +7,7 @@ from callboard_shared.ledger.records import (
     ClaimedJob,
     Ended,
     Event,
+    Filled,
     FinishReply,
     JobRecord,
     NewJob,
@@ -19,6 +20,6 @@ from callboard_shared.ledger.records import (
 )
 
 __all__ = [
-    "AsyncLedger", "Call", "Claim", "ClaimedJob", "Ended", "Event", "FinishReply", "JobRecord", "Ledger", "NewJob",
-    "QueueStats", "SubmitReply", "Submitted", "Swept", "UsageRow", "WorkerInfo", "verbs",
+    "AsyncLedger", "Call", "Claim", "ClaimedJob", "Ended", "Event", "Filled", "FinishReply", "JobRecord", "Ledger",
+    "NewJob", "QueueStats", "SubmitReply", "Submitted", "Swept", "UsageRow", "WorkerInfo", "verbs",
 ]  # fmt: skip

@@ -30,15 +30,20 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from callboard_shared.errors import LedgerError, LedgerFull, LedgerUnavailable
-from callboard_shared.ledger.keys import lua_prelude
+from callboard_shared.ledger.keys import HOOK_KEYS, lua_prelude
 from callboard_shared.settings import LedgerSettings
 
 T = TypeVar("T")
 
-_REFUSES_WHEN_FULL = frozenset({"submit"})
-"""Only new jobs are refused when memory is short; what was accepted must be able to end."""
+_REFUSES_WHEN_FULL = frozenset({"accept", "submit"})
+"""Only new jobs and pipelines are refused when memory is short; what was accepted must be able to end."""
 
-_FREE_STANDING = frozenset({"access", "file", "lock", "model", "reserve"})
+_ABOUT_WEBHOOKS = frozenset({"collect", "delivery", "endpoint", "inbox", "post", "record", "recover"})
+"""Scripts that share ``hooks.lua``, about endpoints and deliveries."""
+
+_FREE_STANDING = frozenset(
+    {"access", "file", "lock", "migrate_files", "migrate_hooks", "model", "reserve", "schema", "upload"}
+)
 """Scripts that are not about the jobs of a queue, and take their own keys."""
 
 
@@ -53,7 +58,12 @@ class Script:
 def script(name: str) -> Script:
     folder = files(__package__) / "scripts"
     head = "#!lua\n" if name in _REFUSES_WHEN_FULL else "#!lua flags=allow-oom\n"
-    library = "" if name in _FREE_STANDING else lua_prelude() + (folder / "lib.lua").read_text("utf-8")
+    if name in _FREE_STANDING:
+        library = ""
+    elif name in _ABOUT_WEBHOOKS:
+        library = lua_prelude(HOOK_KEYS) + (folder / "hooks.lua").read_text("utf-8")
+    else:
+        library = lua_prelude() + (folder / "lib.lua").read_text("utf-8")
     source = (head + library + (folder / f"{name}.lua").read_text("utf-8")).encode()
     return Script(name, source, hashlib.sha1(source, usedforsecurity=False).hexdigest())
 
@@ -85,7 +95,8 @@ def ledger_errors() -> Iterator[None]:
         ) from error
     except (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OSError) as error:
         raise LedgerUnavailable(
-            "The ledger (Redis) does not answer; nothing was accepted. Try again in a moment.",
+            "The ledger (Redis) does not answer. Try again in a moment; a submission under the same Idempotency-Key, "
+            "since it may have been accepted all the same.",
             retry_after_s=2,
         ) from error
 
@@ -142,6 +153,16 @@ class Ledger:
             for call, reply in zip(calls, replies, strict=True)
         ]
 
+    def scan(self, pattern: str, count: int = 1000) -> Iterator[list[bytes]]:
+        """The keys that match, in pages of about ``count`` that were looked at; some may come twice."""
+        cursor = 0
+        while True:
+            with ledger_errors():
+                cursor, found = self._redis.execute_command("SCAN", cursor, "MATCH", pattern, "COUNT", count)
+            yield [bytes(key) for key in found]
+            if cursor == 0:
+                return
+
     def wait_any(self, lists: Sequence[str], timeout_s: float) -> bytes | None:
         """Wait for an item of one of these lists; None after ``timeout_s`` seconds."""
         with ledger_errors():
@@ -155,6 +176,18 @@ class Ledger:
             finally:
                 self._redis.connection_pool.release(connection)
         return bytes(reply[1]) if reply else None
+
+    @contextmanager
+    def hearing(self, channel: str) -> Iterator[Callable[[float], bytes | None]]:
+        """Listen to a channel. Gives what waits for its next message, for so many seconds at most."""
+        with ledger_errors(), self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+            pubsub.subscribe(channel)
+
+            def heard(timeout_s: float) -> bytes | None:
+                message = pubsub.get_message(timeout=timeout_s)
+                return bytes(message["data"]) if message else None
+
+            yield heard
 
     def close(self) -> None:
         self._redis.close()

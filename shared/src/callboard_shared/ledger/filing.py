@@ -4,18 +4,35 @@ from __future__ import annotations
 
 from typing import Any
 
-from callboard_shared.files import FileRecord
+from callboard_shared.files import FileRecord, QuotaReached
 from callboard_shared.ledger import keys
 from callboard_shared.ledger.client import AsyncLedger, Call, lua
 
-_KEYS = [keys.FILE_RECORDS, keys.FILES_OWNED, keys.FILES_EXPIRY]
+_KEYS = [keys.FILE_RECORDS, keys.FILES_OWNED, keys.FILES_EXPIRY, keys.FILES_BYTES]
 
 
-def put_file(record: FileRecord) -> Call[int]:
+def put_file(record: FileRecord, quota: int | None = None) -> Call[QuotaReached | None]:
+    """Put a file on record. The answer says why not, if its owner may not have as many bytes."""
     expires = "" if record.expires_ms is None else record.expires_ms
+    limit = "" if quota is None else quota
+    args = [
+        "put",
+        record.id,
+        record.owner,
+        record.created_ms,
+        expires,
+        record.to_json(),
+        record.bytes,
+        limit,
+    ]
     return lua(
-        "file", _KEYS, ["put", record.id, record.owner, record.created_ms, expires, record.to_json()], int
+        "file", _KEYS, args, lambda stored: None if stored < 0 else QuotaReached.of(quota or 0, stored)
     )
+
+
+def stored_bytes(owner: str) -> Call[int]:
+    """Of all files of an owner: uploads, what jobs made, models, checkpoints, and uploads on their way."""
+    return Call(("HGET", keys.FILES_BYTES, owner), lambda reply: int(reply or 0))
 
 
 def get_file(file_id: str) -> Call[FileRecord | None]:

@@ -12,7 +12,7 @@ from callboard_shared.models.trained import Checkpoint, TrainedModel
 
 _KEYS = [
     keys.FILE_RECORDS, keys.FILES_OWNED, keys.FILES_EXPIRY, keys.MODELS, keys.MODEL_VERSIONS, keys.MODEL_JOBS,
-    keys.CHECKPOINTS,
+    keys.CHECKPOINTS, keys.FILES_BYTES,
 ]  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from callboard_shared.errors import RequestError
 from callboard_shared.jobs.base import Task
@@ -12,10 +12,10 @@ from callboard_shared.states import JobStatus
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """Something that a job's input names in ``field`` and that must be there: a model (fit for one of ``tasks``), or
-    a file."""
+    """Something that a job's input names in ``field`` and that must be there: a model (fit for one of ``tasks``), a
+    file, or a file that holds a picture or a video."""
 
-    kind: Literal["model", "file"]
+    kind: Literal["model", "file", "picture", "video"]
     field: str
     value: str
     tasks: tuple[Task, ...] = ()
@@ -39,9 +39,10 @@ class Saying:
 class NewJob:
     """A job to submit.
 
-    spec: JSON object ``{"input", "metadata", "webhook"?, "after"?, "retried_from"?, "traceparent"?}``; hook: the
-    statuses whose event goes to the outbox, comma-separated; names: what is to be looked up before the submission;
-    says: what it is to answer, and where.
+    spec: JSON object ``{"input", "metadata", "webhook"?, "after"?, "retried_from"?, "traceparent"?, "pipeline"?}``;
+    hook: its own webhook, as ``callboard_shared.webhooks.hook`` writes it; names: what is to be looked up before the
+    submission; says: what it is to answer, and where; pipeline: the one of which it is a step; group: the
+    batch of which it is a line; label: what its owner calls that line.
     """
 
     id: str
@@ -62,6 +63,22 @@ class NewJob:
     watcher: str = ""
     names: tuple[Named, ...] = ()
     says: Saying | None = None
+    pipeline: str = ""
+    group: str = ""
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What a step of a pipeline starts with, now that all it waited for has succeeded. expires_in_ms: from then on;
+    room: turns and bytes that the conversation may hold in which it says something."""
+
+    spec: bytes
+    batch_key: str
+    weight: int
+    expires_in_ms: int | None = None
+    says: Saying | None = None
+    room: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +226,8 @@ class QueueStats:
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
+    """``facts``: what the worker sees around it, see ``callboard_shared.worker.surroundings``."""
+
     id: str
     queue: str
     host: str
@@ -218,12 +237,14 @@ class WorkerInfo:
     running: list[str] = field(default_factory=list)
     models: list[str] = field(default_factory=list)
     note: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Swept:
     """What one pass over a queue did; ``more``: the limit left something to do; ``settle``: rows
-    "id outcome queue id"; ``blocked``: to look at again."""
+    "id outcome queue id"; ``blocked``: to look at again; ``steps``: rows "pipeline id" of ended jobs past their
+    retention, which are kept until their pipeline has ended."""
 
     ring: bool
     more: bool
@@ -234,6 +255,7 @@ class Swept:
     files: list[str]
     settle: list[str]
     blocked: list[str]
+    steps: list[str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Upkeep of the ledger as a whole: who sweeps, and how full it is."""
+"""Upkeep of the ledger: who sweeps, whom to tell of what ended, and how full it is."""
 
 from __future__ import annotations
 
@@ -11,6 +11,17 @@ from callboard_shared.ledger.client import Call, lua
 def hold_sweep_lock(name: str, ttl_ms: int) -> Call[bool]:
     """Take or keep the sweep's lock; False while another holds it."""
     return lua("lock", [keys.SWEEP_LOCK], [name, ttl_ms], bool)
+
+
+def settlements(queue: str, limit: int = 500) -> Call[list[str]]:
+    """Rows of the settlements to make, as ``verbs.sweep`` gives them."""
+    key = keys.of(queue, "settle")
+    return Call(("SRANDMEMBER", key, limit), lambda reply: [row.decode() for row in reply])
+
+
+def ledger_time() -> Call[int]:
+    """Milliseconds by the ledger's clock."""
+    return Call(("TIME",), lambda reply: int(reply[0]) * 1000 + int(reply[1]) // 1000)
 
 
 def memory_used() -> Call[float]:

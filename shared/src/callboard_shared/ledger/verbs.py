@@ -11,14 +11,18 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
 from callboard_shared.errors import RequestError
 from callboard_shared.ledger import keys
 from callboard_shared.ledger.client import Call, lua
+from callboard_shared.ledger.following import events_of
 from callboard_shared.ledger.records import (
     Claim,
     ClaimedJob,
     Ended,
     Event,
+    Filled,
     FinishReply,
     JobRecord,
     NewJob,
@@ -62,13 +66,14 @@ def submit(
             job.id, job.owner, job.type, job.priority, _optional(job.run_at_ms), _optional(job.expires_in_ms),
             job.timeout_ms, job.max_attempts, job.retention_ms, job.batch_key or job.type, job.weight, job.hook,
             job.watcher, " ".join(job.after), job.spec, said(job.says) if job.says else "",
+            job.pipeline, f"{job.group} {job.label}" if job.group else "",
         )  # fmt: skip
 
     def parse(reply: Any) -> SubmitReply:
         ring, workers, paused, *rows = reply
         results: list[Submitted | RequestError] = []
         for job, (_, status, created, position, eta, existed) in zip(jobs, rows, strict=True):
-            refused = refusal(status.decode(), created, max_waiting)
+            refused = refusal(status.decode(), created, eta)
             if refused is not None:
                 results.append(refused)
                 continue
@@ -86,14 +91,24 @@ def depend(job_id: str, queue: str, dependent_id: str, dependent_queue: str) -> 
     return _verb("depend", queue, [job_id, f"{dependent_queue} {dependent_id}"], _text)
 
 
-def settle(dependent_id: str, dependent_queue: str, job_id: str, outcome: str) -> Call[tuple[bool, str]]:
-    """Tell a blocked job that one it waits for has ended. Gives (ring, ignored | waits | ready | failed)."""
-    return _verb(
-        "settle",
-        dependent_queue,
-        [dependent_id, job_id, outcome],
-        lambda reply: (reply[0] == 1, reply[1].decode()),
-    )
+def settle(
+    dependent_id: str, dependent_queue: str, job_id: str, outcome: str, made: Filled | bytes | None = None
+) -> Call[tuple[bool, str, bytes]]:
+    """Tell a blocked job that one it waits for has ended. Gives (ring, ignored | waits | ready | failed, nothing).
+
+    ``made``: what a step of a pipeline starts with after the last one, or the problem it fails with. Without it the
+    step stays ``unfilled``, as it does where its message may not join (the refusal, the job that answers there)."""
+    args: list[Any] = [dependent_id, job_id, outcome]
+    if isinstance(made, Filled):
+        expires, says = _optional(made.expires_in_ms), said(made.says) if made.says else ""
+        args += ["ready", *made.room, made.spec, made.batch_key, made.weight, expires, says]
+    elif made is not None:
+        args += ["failed", made]
+
+    def parse(reply: Any) -> tuple[bool, str, bytes]:
+        return reply[0] == 1, reply[1].decode(), reply[2] if len(reply) > 2 else b""
+
+    return _verb("settle", dependent_queue, args, parse)
 
 
 def settled(queue: str, row: str) -> Call[int]:
@@ -165,9 +180,12 @@ def report(
     return _verb("report", queue, args, _text)
 
 
-def finish(queue: str, runner: str, ended: Sequence[Ended], busy_ms: float = 0) -> Call[FinishReply]:
-    """End attempts: output, event, usage, outbox and settlements in one step. ``busy_ms``: the batch's run."""
-    args: list[Any] = [runner, busy_ms]
+def finish(
+    queue: str, runner: str, ended: Sequence[Ended], busy_ms: float = 0, tally: bytes = b""
+) -> Call[FinishReply]:
+    """End attempts: output, event, usage, outbox and settlements in one step. ``busy_ms``: the batch's run;
+    ``tally``: what the runner counted since its last one, as ``metering.Tally`` gives it."""
+    args: list[Any] = [runner, busy_ms, tally]
     for end in ended:
         args += (
             end.id, end.attempt, end.outcome, end.output, end.error, end.usage, end.tokens, end.characters,
@@ -200,14 +218,15 @@ def cancel(job_id: str, queue: str) -> Call[str]:
 
 
 def delete(job_id: str, queue: str) -> Call[tuple[str, list[str]]]:
-    """Forget an ended job: (``deleted`` | ``unfinished`` | ``missing``, ids of the files that go with it)."""
+    """Forget an ended job: (``deleted`` | ``unfinished`` | ``held`` | ``missing``, ids of the files that go with it,
+    or of the batch that holds it)."""
     return _verb(
         "delete", queue, [job_id], lambda r: (_text(r[0]), _text(r[1]).split() if len(r) > 1 else [])
     )
 
 
 def read(queue: str, job_ids: Sequence[str]) -> Call[list[JobRecord | None]]:
-    """The records of jobs of one queue, in order; None for what is not there."""
+    """The records of jobs of one queue, in order; None for what is not there, or has a status of a newer Callboard."""
 
     def parse(reply: Any) -> list[JobRecord | None]:
         workers, paused, *rows = reply
@@ -219,14 +238,16 @@ def read(queue: str, job_ids: Sequence[str]) -> Call[list[JobRecord | None]]:
     return _verb("read", queue, list(job_ids), parse)
 
 
-def _record(job_id: str, queue: str, row: Any, workers: int, paused: bool) -> JobRecord:
+def _record(job_id: str, queue: str, row: Any, workers: int, paused: bool) -> JobRecord | None:
     flat, spec, output, position, eta, waits = row
     raw = {flat[i].decode(): flat[i + 1] for i in range(0, len(flat), 2)}
 
     def number(name: str) -> int | None:
         return int(raw[name]) if name in raw else None
 
-    status = JobStatus(raw["status"].decode())
+    status = JobStatus.known(raw["status"])
+    if status is None:
+        return None
     return JobRecord(
         id=job_id, type=raw["type"].decode(), queue=queue, owner=raw["owner"].decode(), status=status,
         created_ms=int(raw["created"]), spec=spec, priority=int(raw["priority"]), attempt=int(raw["attempt"]),
@@ -237,6 +258,11 @@ def _record(job_id: str, queue: str, row: Any, workers: int, paused: bool) -> Jo
         progress=raw.get("progress"), usage=raw.get("usage"), files=tuple(raw.get("files", b"").decode().split()),
         waits=tuple(sorted(map(_text, waits))), position=position, eta_ms=eta, workers=workers, paused=paused,
     )  # fmt: skip
+
+
+def exists(job_id: str, queue: str) -> Call[bool]:
+    """Whether the ledger knows of the job."""
+    return Call(("EXISTS", keys.of(queue, "job", job_id)), bool)
 
 
 def owned(
@@ -258,15 +284,8 @@ def _pairs(reply: Any) -> list[tuple[str, int]]:
 
 def events(job_id: str, queue: str, after: str = "0-0", limit: int = 1000) -> Call[list[Event]]:
     """A job's events after the one with id ``after``, oldest first."""
-
-    def parse(reply: Any) -> list[Event]:
-        found = []
-        for entry_id, flat in reply or []:
-            fields = dict(zip(flat[::2], flat[1::2], strict=True)) if isinstance(flat, list) else flat
-            found.append(Event(_text(entry_id), _text(fields[b"kind"]), fields[b"data"]))
-        return found
-
-    return Call(("XRANGE", keys.of(queue, "events", job_id), f"({after}", "+", "COUNT", limit), parse)
+    command = ("XRANGE", keys.of(queue, "events", job_id), f"({after}", "+", "COUNT", limit)
+    return Call(command, events_of)
 
 
 def watch(job_id: str, queue: str, gateway: str) -> Call[bool]:
@@ -302,6 +321,13 @@ def resume(queue: str) -> Call[QueueStats]:
     return _queue(queue, "resume")
 
 
+def cap(queue: str, owner: str, running: int = 0, waiting: int = 0) -> Call[int]:
+    """How many jobs of a queue an owner with limits of its own may have running, and waiting (0: as others)."""
+    name = keys.of(queue, "caps")
+    command = ("HSET", name, owner, f"{running} {waiting}") if running or waiting else ("HDEL", name, owner)
+    return Call(command, int)
+
+
 def beat(
     queue: str,
     worker: str,
@@ -312,9 +338,12 @@ def beat(
     slots: int,
     models: Sequence[str],
     note: str = "",
+    facts: bytes = b"{}",
 ) -> Call[None]:
-    """A worker says that it is there; it counts as online for ``ttl_ms``."""
-    fields = ["host", host, "pid", pid, "slots", slots, "models", " ".join(models), "note", note]
+    """A worker says that it is there; it counts as online for ``ttl_ms``. ``facts``: JSON, what it sees around it."""
+    fields: list[Any] = [
+        "host", host, "pid", pid, "slots", slots, "models", " ".join(models), "note", note, "facts", facts
+    ]  # fmt: skip
     return _verb("worker", queue, ["beat", worker, ttl_ms, *fields], lambda reply: None)
 
 
@@ -327,11 +356,14 @@ def workers(queue: str) -> Call[list[WorkerInfo]]:
         found = []
         for worker, flat, running in reply:
             raw = {flat[i].decode(): flat[i + 1].decode() for i in range(0, len(flat), 2)}
+            facts = orjson.loads(raw.get("facts", "{}"))
+            if "clock_ms" in facts:
+                facts["clock_skew_s"] = round((facts.pop("clock_ms") - int(raw["beat"])) / 1000, 3)
             found.append(
                 WorkerInfo(
                     worker.decode(), queue, raw.get("host", ""), int(raw.get("pid", 0)), int(raw.get("slots", 0)),
                     int(raw.get("started", 0)), [_text(job) for job in running], raw.get("models", "").split(),
-                    raw.get("note", ""),
+                    raw.get("note", ""), facts,
                 )
             )  # fmt: skip
         return found
@@ -346,8 +378,8 @@ def sweep(queue: str, limit: int = 500, *, full: bool = False) -> Call[Swept]:
     """
 
     def parse(reply: Any) -> Swept:
-        ring, more, due, lapsed, expired, forgotten, files, settlements, blocked = reply
-        texts = [[_text(item) for item in part] for part in (files, settlements, blocked)]
+        ring, more, due, lapsed, expired, forgotten, *rest = reply
+        texts = [[_text(item) for item in part] for part in rest]
         return Swept(ring == 1, more == 1, due, lapsed, expired, forgotten, *texts)
 
     return _verb("sweep", queue, [limit, int(full)], parse)

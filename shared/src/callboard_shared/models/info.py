@@ -15,7 +15,9 @@ class ModelInfo(BaseModel):
     name: str = Field(description="As jobs name it; `name@version` of what was trained here.")
     kind: str = Field(default="encoder", description="encoder, classifier, word2vec, transformer, chat, …")
     task: str = Field(description="What it is good for: embed, classify, word2vec, seq2seq, chat.")
-    source: str = Field(description="offline-pack, folder, hub, trained, or worker (announced by one).")
+    source: str = Field(
+        description="offline-pack, folder, hub, ultralytics, trained, or worker (announced by one)."
+    )
     path: str | None = None
     bytes: int | None = None
     license: str | None = None

@@ -4,8 +4,8 @@ operator allows.
 Nothing heavy is imported here, so that the gateway can ask too. A gateway may run where no pack is installed;
 then it knows the names that the workers announce, and ``require`` takes both together.
 
-A folder holds a model if it has ``config.json`` and safetensors. Pickled weights run code when they are read,
-so they are refused, never loaded.
+A folder holds a model if it has ``config.json`` and safetensors, or one of our own formats. Pickled weights run code
+when they are read, so they are refused; those of ultralytics that an operator vouches for excepted (``looking.py``).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import time
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,10 +25,12 @@ from pydantic_settings import NoDecode
 
 from callboard_shared.errors import Invalid
 from callboard_shared.jobs.base import Task
+from callboard_shared.models import looking
 from callboard_shared.models.info import ModelInfo
+from callboard_shared.models.trusted import TrustSettings
 from callboard_shared.settings import ModelSettings, Settings
 
-Source = Literal["offline-pack", "folder", "hub"]
+Source = Literal["offline-pack", "folder", "hub", "ultralytics"]
 
 ENCODER_TYPES = frozenset(
     {
@@ -40,17 +42,21 @@ ENCODER_TYPES = frozenset(
 
 
 KIND_OF_TASK: dict[Task, str] = {
-    "embed": "encoder", "classify": "classifier", "word2vec": "word2vec", "seq2seq": "transformer", "chat": "chat"
+    "embed": "encoder", "classify": "classifier", "word2vec": "word2vec", "seq2seq": "transformer", "chat": "chat",
+    "detect": "detector", "segment": "segmenter", "pose": "pose", "classify-image": "image-classifier",
+    "obb": "oriented-detector", "architecture": "architecture",
 }  # fmt: skip
-_TASK_OF_KIND: dict[str, Task] = {"word2vec": "word2vec", "transformer": "seq2seq"}
+_OURS: tuple[Task, ...] = ("word2vec", "seq2seq", "detect", "segment", "pose", "classify-image", "obb")
+_TASK_OF_KIND: dict[str, Task] = {KIND_OF_TASK[task]: task for task in _OURS}
 """Our own formats say in ``config.json`` what they are."""
 _OF_HUB: tuple[Task, ...] = ("embed", "classify")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
-    """Where a model is. ``path`` is a folder; None for a hub model, which is fetched by its ``name``, and of which
-    nobody knows before whether it is an encoder or a classifier (``task`` is None until it is asked for as one)."""
+    """Where a model is. ``path`` is a folder or a file; None for what is fetched by its ``name``: a hub model, of which
+    nobody knows before whether it is an encoder or a classifier (``task`` is None until it is asked for as one), or
+    what ultralytics publishes."""
 
     name: str
     task: Task | None
@@ -121,8 +127,8 @@ _ALIASES = {alias: pack.name for pack in _PACKS for alias in pack.aliases}
 
 def canonical(name: str, known: Container[str]) -> str:
     """The name under which a model is known, where ``name`` may be an alias of it."""
-    meant = _ALIASES.get(name, name)
-    return meant if meant in known else name
+    alias = _ALIASES.get(name, name)
+    return alias if alias in known else looking.meant(name, known)
 
 
 @dataclass(slots=True)
@@ -132,6 +138,8 @@ class Shelf:
     models_path: Path = field(default_factory=lambda: ModelSettings().models_path)
     hub_models: tuple[str, ...] = field(default_factory=lambda: HubSettings().hub_models)
     made_path: Path = field(default_factory=lambda: ModelSettings().default_models_path)
+    fetched_path: Path = field(default_factory=lambda: ModelSettings().fetched_weights_path)
+    trusted: tuple[str, ...] = field(default_factory=lambda: TrustSettings().vision_trusted_weights)
     fresh_s: float = 5.0
     _refs: dict[str, ModelRef] = field(default_factory=dict, init=False)
     _refused: dict[str, Invalid] = field(default_factory=dict, init=False)
@@ -144,8 +152,17 @@ class Shelf:
             # The operator's folder beats the pack, so that a name can be taken over by a newer model.
             made = _models_in(self.made_path, "offline-pack")
             own = _models_in(self.models_path, "folder")
-            self._refs = {ref.name: ref for ref in (*self._hub(), *_packs(), *made, *own)}
-            self._refused = {**_refused_in(self.made_path), **_refused_in(self.models_path)}
+            lookers = list(looking.lookers_in(self.models_path, self.trusted))
+            looks = (
+                ModelRef(one.name, one.task, "folder", one.path, one.license)
+                for one in lookers
+                if not one.refusal
+            )
+            self._refs = {
+                ref.name: ref for ref in (*self._hub(), *_packs(), *made, *self._fetched(), *own, *looks)
+            }
+            refused = {one.name: one.refusal for one in lookers if one.refusal}
+            self._refused = {**_refused_in(self.made_path), **_refused_in(self.models_path), **refused}
             self._looked_at = now
         return {name: ref for name, ref in self._refs.items() if ref.serves(task)}
 
@@ -155,14 +172,18 @@ class Shelf:
         if not self.has(name, task):
             raise self.refusal(name) or unknown_model(name, self.refs(task))
         refs = self.refs(task)
-        return replace(refs[canonical(name, refs)], task=task)
+        known = canonical(name, refs)
+        if known not in refs:  # so it is published
+            full, _ = looking.published(name) or (name, task)
+            return ModelRef(full, task, "ultralytics", None, looking.LICENSE)
+        return replace(refs[known], task=task)
 
     def has(self, name: str, task: Task) -> bool:
         """Whether the model is here; looks again if it does not seem so."""
         refs = self.refs(task)
         if canonical(name, refs) not in refs:
             refs = self.refs(task, anew=True)
-        return canonical(name, refs) in refs
+        return canonical(name, refs) in refs or publishes(name, [task])
 
     def infos(self, announced: Mapping[str, Task] | None = None) -> list[ModelInfo]:
         """For ``GET /v1/models``, by name. ``loaded`` is true of what an online worker announces; what that is good for
@@ -180,10 +201,23 @@ class Shelf:
         for name in self.hub_models:
             yield ModelRef(name, None, "hub")
 
+    def _fetched(self) -> Iterator[ModelRef]:
+        for name, task in looking.FETCHABLE.items():
+            path = self.fetched_path / name
+            if path.is_file():
+                yield ModelRef(name, task, "ultralytics", path, looking.LICENSE)
+
     def refusal(self, name: str) -> Invalid | None:
-        """Why the folder of this name is not taken, as it was when the shelf was last looked at."""
-        found = self._refused.get(name)
+        """Why the folder or file of this name is not taken, as it was when the shelf was last looked at."""
+        found = self._refused.get(looking.meant(name, self._refused))
         return found and Invalid(found.detail, code=found.problem_code)
+
+
+def publishes(name: str, tasks: Sequence[Task]) -> bool:
+    """Whether ultralytics publishes a model of this name for one of these tasks; a worker fetches it when it is asked
+    for. They are many, so they are not listed."""
+    found = looking.published(name)
+    return found is not None and found[1] in tasks
 
 
 def unknown_model(name: str, known: Iterable[str]) -> Invalid:
@@ -215,7 +249,12 @@ def _subfolders(path: Path) -> list[Path]:
 
 
 def _weights(folder: Path) -> list[Path]:
-    found = (sorted(folder.glob(pattern)) for pattern in ("*.safetensors", "vectors.*", "*.gguf"))
+    if folder.is_file():
+        return [folder]
+    found = [sorted(folder.glob(pattern)) for pattern in ("*.safetensors", "vectors.*", "*.gguf", "*.onnx")]
+    found.append(
+        [graph.with_suffix(".bin") for graph in folder.glob("*.xml") if graph.with_suffix(".bin").exists()]
+    )
     return next(filter(None, found), [])
 
 

@@ -9,6 +9,7 @@ from typing import Any, Self
 import orjson
 
 from callboard_shared.jobs.base import Task
+from callboard_shared.lenient import known
 from callboard_shared.models.info import ModelInfo
 
 
@@ -49,14 +50,25 @@ class TrainedModel:
         """Bytes of its files."""
         return sum(part.bytes for part in self.files)
 
+    def reference(self, path: str) -> dict[str, Any]:
+        """A ``FileReference`` to its file at ``path``, for the output of the job that made it; KeyError if it has
+        none there."""
+        part = {part.path: part for part in self.files}[path]
+        return {
+            "file_id": part.id,
+            "media_type": part.media_type,
+            "bytes": part.bytes,
+            "sha256": part.sha256,
+            "url": f"/v1/files/{part.id}/content",
+        }
+
     def to_json(self) -> bytes:
         return orjson.dumps(asdict(replace(self, version=0)))
 
     @classmethod
     def from_json(cls, data: bytes, *, version: int) -> Self:
         document = orjson.loads(data)
-        parts = tuple(Part(**part) for part in document.pop("files"))
-        return cls(**{**document, "files": parts, "version": version})
+        return cls(**{**known(cls, document), "files": _parts(document), "version": version})
 
     def info(self, *, loaded: bool = False) -> ModelInfo:
         """The entry of ``GET /v1/models``."""
@@ -89,4 +101,8 @@ class Checkpoint:
     @classmethod
     def from_json(cls, data: bytes) -> Self:
         document = orjson.loads(data)
-        return cls(**{**document, "files": tuple(Part(**part) for part in document["files"])})
+        return cls(**{**known(cls, document), "files": _parts(document)})
+
+
+def _parts(document: dict[str, Any]) -> tuple[Part, ...]:
+    return tuple(Part(**known(Part, part)) for part in document["files"])

@@ -18,12 +18,14 @@ from callboard_shared.errors import FinalError, LedgerError
 from callboard_shared.files import FileRecord, Files
 from callboard_shared.jobs.base import Output
 from callboard_shared.ledger import Call, Claim, ClaimedJob, Ended, FinishReply, Ledger, filing, keys, verbs
+from callboard_shared.ledger.metering import TALLY
 from callboard_shared.settings import WorkerSettings
 from callboard_shared.worker import artifacts
 from callboard_shared.worker.handlers import Handlers
 from callboard_shared.worker.job import Context, Job
 from callboard_shared.worker.keeper import Held, Keeper
 from callboard_shared.worker.outcome import failed, read_input, succeeded
+from callboard_shared.worker.tracks import about, log_end, processing, tell_outcome
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +49,7 @@ class BatchRunner:
         self._keeper = Keeper(runner, queues, ledger, settings, stopping=stopping, ring=bell.ring)
         self._keeper.start()
         self._busy_since = 0.0
+        self._afterwards: dict[str, Callable[[], None]] = {}
 
     def answer(self, queue: str) -> None:
         """Work on a queue until nothing is ready, the slice is used, or the worker shuts down."""
@@ -65,7 +68,9 @@ class BatchRunner:
 
     def _run_and_finish(self, queue: str, jobs: Sequence[ClaimedJob], until: float) -> Claim | None:
         try:
-            ended = self._run(queue, jobs)
+            with processing(queue, jobs) as span:
+                ended = self._run(queue, jobs)
+                tell_outcome(span, ended)
             return self._finish(queue, jobs, ended, self._over() or time.monotonic() > until)
         finally:
             # Also when something broke here: a lease that lapses is better than one kept for nobody.
@@ -129,7 +134,7 @@ class BatchRunner:
     ) -> Claim | None:
         """Commit, and claim what is next in the same round trip."""
         busy_ms = (time.monotonic() - self._busy_since) * 1000
-        finish = verbs.finish(queue, self._runner, ended, busy_ms)
+        finish = verbs.finish(queue, self._runner, ended, busy_ms, TALLY.take())
         next_claim = self._claim_nothing(queue) if leave else self._claim(queue)
         reply: FinishReply | None = None
         claim: Claim | None = None
@@ -141,9 +146,13 @@ class BatchRunner:
         if reply is None:  # the same claim committing twice changes nothing
             reply = self._patiently(finish, even_when_stopping=True)
         self._keeper.let_go([job.id for job in jobs])
+        claimed = {job.id: job for job in jobs}
+        afterwards, self._afterwards = self._afterwards, {}
         for end, result in zip(ended, reply.results if reply else (), strict=False):
+            if result == "committed" and end.outcome == "succeeded" and end.id in afterwards:
+                artifacts.tidy_up(afterwards[end.id])
             if result == "stale":
-                log.warning("commit.refused", job=end.id, attempt=end.attempt)
+                log.warning("commit.refused", **about(claimed[end.id]))
                 artifacts.throw_away(self._ledger, self._files, end.files)
         if claim is None:
             claim = self._patiently(next_claim)
@@ -183,10 +192,13 @@ class BatchRunner:
         results = self._handle(claimed, contexts)
         for job, context, result in zip(claimed, contexts, results, strict=True):
             end = self._to_ended(job, context, result)
+            log_end(job, end)
             context.flush()
             for record_it in artifacts.settle(self._files, context, end):
                 self._patiently(record_it, even_when_stopping=True)
             if end is not None:
+                if context.afterwards is not None:
+                    self._afterwards[job.id] = context.afterwards
                 ended.append(end)
         return ended
 

@@ -19,12 +19,14 @@ from callboard_shared.bell import AsyncBell
 from callboard_shared.errors import JobError, LedgerError
 from callboard_shared.files import Files
 from callboard_shared.ledger import AsyncLedger, Call, Claim, ClaimedJob, Ended, Ledger, filing, keys, verbs
+from callboard_shared.ledger.metering import TALLY
 from callboard_shared.settings import WorkerSettings
 from callboard_shared.worker import artifacts
 from callboard_shared.worker.handlers import Handlers
 from callboard_shared.worker.job import Context, Job
 from callboard_shared.worker.keeper import Held, Keeper
 from callboard_shared.worker.outcome import failed, read_input, succeeded
+from callboard_shared.worker.tracks import about, log_end, processing, tell_outcome
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +64,8 @@ class ConcurrentRunner:
         self._handling: dict[str, asyncio.Task[None]] = {}
         """The tasks that are inside a handler: only those are canceled, never one that is ending its job."""
         self._ended: list[Ended] = []
+        self._ended_jobs: dict[str, ClaimedJob] = {}
+        self._afterwards: dict[str, Callable[[], None]] = {}
         self._started: dict[str, float] = {}
         self._stopping_since: float | None = None
         self._something = asyncio.Event()
@@ -92,6 +96,7 @@ class ConcurrentRunner:
             self._handling.clear()
             self._tasks.clear()
             self._ended.clear()
+            self._ended_jobs.clear()
             await ledger.close()
 
     async def _work(self, ledger: AsyncLedger) -> None:
@@ -156,7 +161,7 @@ class ConcurrentRunner:
         calls: list[Call[Any]] = []
         if ended:
             busy_ms = self._busy_ms(ended)
-            calls.append(verbs.finish(self._queue, self._runner, ended, busy_ms))
+            calls.append(verbs.finish(self._queue, self._runner, ended, busy_ms, TALLY.take()))
         if free > 0:
             calls.append(self._claim(free, listen=True, answered=answered))
         if not calls:
@@ -200,9 +205,13 @@ class ConcurrentRunner:
 
     async def _after_commit(self, ended: Sequence[Ended], results: Sequence[str]) -> None:
         self._let_go([end.id for end in ended])
+        claimed = {end.id: self._ended_jobs.pop(end.id) for end in ended}
         for end, result in zip(ended, results, strict=True):
+            afterwards = self._afterwards.pop(end.id, None)
+            if result == "committed" and end.outcome == "succeeded" and afterwards is not None:
+                await asyncio.to_thread(artifacts.tidy_up, afterwards)
             if result == "stale":
-                log.warning("commit.refused", job=end.id, attempt=end.attempt)
+                log.warning("commit.refused", **about(claimed[end.id]))
                 if end.files:
                     await asyncio.to_thread(artifacts.throw_away, self._blocking, self._files, end.files)
 
@@ -275,24 +284,35 @@ class ConcurrentRunner:
                 time.sleep(0.5)
 
     async def _run(self, claimed: ClaimedJob, context: Context) -> None:
-        end: Ended | None
+        with processing(self._queue, [claimed]) as span:
+            end = await self._outcome(claimed, context)
+            log_end(claimed, end)
+            tell_outcome(span, [end] if end else [])
+            await self._settle(claimed, context, end)
+
+    async def _outcome(self, claimed: ClaimedJob, context: Context) -> Ended | None:
         try:
-            end = await self._handled(claimed, context)
+            return await self._handled(claimed, context)
         except asyncio.CancelledError:
-            end = self._stopped(claimed, context)
+            return self._stopped(claimed, context)
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:  # SystemExit, and what a Rust library panics with, are no Exceptions
-            end = failed(claimed, context, error)
+            return failed(claimed, context, error)
         finally:
             self._handling.pop(claimed.id, None)
+
+    async def _settle(self, claimed: ClaimedJob, context: Context, end: Ended | None) -> None:
         if context.spoke:
             context.flush()
             await asyncio.get_running_loop().run_in_executor(self._events, _nothing)  # until it is all sent
         if context.created:
             await asyncio.to_thread(self._settle_files, context, end)
         if end is not None:
+            if context.afterwards is not None:
+                self._afterwards[claimed.id] = context.afterwards
             self._ended.append(end)
+            self._ended_jobs[end.id] = claimed
         else:
             self._let_go([claimed.id])
         # Here and not in a callback: whoever is woken must see that there is room again.

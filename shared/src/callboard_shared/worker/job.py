@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import io
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import orjson
 
-from callboard_shared.errors import FinalError, JobError, LedgerUnavailable, NotFound
+from callboard_shared.errors import JobError, LedgerUnavailable
 from callboard_shared.files import FileRecord, Files
 from callboard_shared.jobs.base import FileInput, Input
 from callboard_shared.ledger import Call, verbs
+from callboard_shared.worker.inputs import Fetch, Inputs, OpenedFile, fetched
 
 I = TypeVar("I", bound=Input)  # noqa: E741
 
@@ -43,20 +41,6 @@ def _nobody_answers(call: Call[Any]) -> Any:
     raise LedgerUnavailable("This context has no ledger to ask.")
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedFile:
-    """``name`` as it was uploaded; ``content`` can be sought in."""
-
-    name: str
-    content: BinaryIO
-
-    def __enter__(self) -> OpenedFile:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.content.close()
-
-
 class Context:
     """A handler's way to tell and to ask. Safe to use from the handler's own threads.
 
@@ -77,15 +61,18 @@ class Context:
         files: Files,
         find_file: Callable[[str], FileRecord | None] = lambda file_id: None,
         ask: Callable[[Call[Any]], Any] = _nobody_answers,
+        fetch: Fetch = fetched,
     ) -> None:
         self.job_id, self.queue, self.owner, self.attempt = job_id, queue, owner, attempt
         self.usage: dict[str, int | float] = {}
         self.unfinished: dict[str, Any] | None = None
         self.reply: dict[str, Any] | None = None
         self.created: list[FileRecord] = []
+        self.afterwards: Callable[[], None] | None = None
         self.ask = ask
         """Runs a call on the ledger and gives its answer. Blocks; raises LedgerError."""
-        self._runner, self._send, self._files, self._find_file = runner, send, files, find_file
+        self._runner, self._send, self._files = runner, send, files
+        self._inputs = Inputs(owner, files, find_file, fetch, self.check_canceled)
         self._lock = threading.Lock()
         self._sending = threading.Lock()
         self._events: list[tuple[str, bytes]] = []
@@ -132,26 +119,16 @@ class Context:
         self.created.append(record)
         return record
 
-    def open_file(self, given: FileInput) -> OpenedFile:
-        """A file that the input names, to be read in a ``with`` block. Raises FinalError ``file-not-found``
-        (also for another key's) or ``invalid-base64``, and LedgerError."""
-        if given.base64 is not None:
-            try:
-                return OpenedFile("file", io.BytesIO(base64.b64decode(given.base64, validate=True)))
-            except binascii.Error as error:
-                raise FinalError(f"The base64 cannot be decoded: {error}.", code="invalid-base64") from None
-        file_id = given.file_id or ""
-        record = self._find_file(file_id)
-        if record is not None and record.owner == self.owner:
-            try:
-                return OpenedFile(record.name, self._files.store.open(record.id))
-            except NotFound:
-                pass  # deleted just now
-        raise FinalError(
-            f"There is no file {file_id[:40]!r}; it may have been deleted since the job was submitted. Upload it "
-            "with POST /v1/files and submit the job again.",
-            code="file-not-found",
-        )
+    def open_file(self, given: FileInput, max_bytes: int | None = None) -> OpenedFile:
+        """A file that the input gives, of at most ``max_bytes``, to be read in a ``with`` block. Blocks, and fetches
+        what is at a URL. Raises FinalError ``file-not-found`` (also for another key's), ``invalid-base64`` or
+        ``file-too-large``, what ``callboard_shared.outbound.fetch`` raises, and LedgerError."""
+        return self._inputs.open(given, max_bytes)
+
+    def once_committed(self, call: Callable[[], None]) -> None:
+        """Run ``call``, which may block, when the job has succeeded and its output is committed: to tidy up what an
+        attempt that comes to nothing leaves to the next. A worker that dies just then does not run it."""
+        self.afterwards = call
 
     @property
     def canceled(self) -> bool:

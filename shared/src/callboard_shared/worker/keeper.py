@@ -16,11 +16,13 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from callboard_shared import tracing
 from callboard_shared.errors import JobError, LedgerError
 from callboard_shared.ledger import ClaimedJob, Ended, Ledger, keys, verbs
 from callboard_shared.settings import WorkerSettings
 from callboard_shared.worker.job import ClaimLost, Context, JobCanceled
 from callboard_shared.worker.outcome import problem_json, timed_out
+from callboard_shared.worker.tracks import about
 
 log = structlog.get_logger(__name__)
 
@@ -127,7 +129,7 @@ class Keeper:
                     unknown.add((queue, job_id, attempt))
         for queue, job_id, attempt in unknown & self._unknown:
             if job_id not in self._held:
-                log.warning("keeper.gives_back", runner=self._runner, job=job_id)
+                log.warning("keeper.gives_back", runner=self._runner, job=job_id, attempt=attempt)
                 self._finish(queue, [Ended(job_id, attempt, "release")])
         self._unknown = unknown
 
@@ -204,7 +206,7 @@ class Keeper:
             by_queue.setdefault(queue, []).append(end)
         for queue, ends in by_queue.items():
             self._finish(queue, ends)
-        log.warning("keeper.ends_process", runner=self._runner, stuck=[held.claimed.id for held in stuck])
+        log.warning("keeper.ends_process", runner=self._runner, stuck=[about(held.claimed) for held in stuck])
 
     def _finish(self, queue: str, ends: list[Ended]) -> None:
         if self._ledger.run(verbs.finish(queue, self._runner, ends)).ring:
@@ -212,4 +214,5 @@ class Keeper:
 
 
 def _end_process() -> None:
+    tracing.stop()
     os._exit(1)

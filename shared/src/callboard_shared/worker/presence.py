@@ -34,9 +34,10 @@ class Presence:
         *,
         models: Callable[[], Sequence[str]],
         note: Callable[[], str],
+        facts: Callable[[], bytes] = lambda: b"{}",
     ) -> None:
         self._id, self._queues, self._slots = worker_id, tuple(queues), slots
-        self._models, self._note = models, note
+        self._models, self._note, self._facts = models, note, facts
         self._ledger, self._bell = Ledger(), Bell()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
@@ -71,7 +72,7 @@ class Presence:
             [
                 verbs.beat(
                     queue, self._id, _ONLINE_MS, host=socket.gethostname(), pid=os.getpid(), slots=self._slots,
-                    models=self._models(), note=self._note(),
+                    models=self._models(), note=self._note(), facts=self._facts(),
                 )
                 for queue in self._queues
             ]

@@ -22,17 +22,21 @@ from typing import Any, Literal, NoReturn
 import structlog
 from celery import Celery, signals
 
+from callboard_shared import tracing
 from callboard_shared.bell import TASK, AsyncBell, Bell, celery_app
-from callboard_shared.files import Files, local_store
+from callboard_shared.errors import LedgerNewer
+from callboard_shared.files import Files, configured_store
 from callboard_shared.jobs.base import JobType
-from callboard_shared.ledger import Ledger
-from callboard_shared.settings import WorkerSettings
+from callboard_shared.ledger import Ledger, schema
+from callboard_shared.settings import FileSettings, WorkerSettings
 from callboard_shared.telemetry import configure_logging
+from callboard_shared.worker import surroundings
 from callboard_shared.worker.batches import BatchRunner
 from callboard_shared.worker.concurrent import ConcurrentRunner
 from callboard_shared.worker.handlers import Handlers
 from callboard_shared.worker.presence import Presence
 from callboard_shared.worker.respawn import QuickRespawn
+from callboard_shared.worker.surroundings import Surroundings
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +61,8 @@ class Worker:
         self.settings = settings or WorkerSettings()
         self.handlers = Handlers()
         self.models: list[str] = []
+        self.looks: dict[str, Callable[[], Any]] = {}
+        """What this worker tells of itself besides what all do: fact -> what finds it."""
         self.id = f"{name}@{socket.gethostname()}-{os.getpid()}"
         self._start_hooks: list[Callable[[], None]] = []
         self._shared = mmap.mmap(-1, 2)  # anonymous, so children share it across the fork
@@ -117,8 +123,10 @@ class Worker:
             app.steps["worker"].add(QuickRespawn)
         app.task(name=TASK, ignore_result=True)(self.answer)
         signals.setup_logging.connect(self._set_up_logging, weak=False)
+        signals.celeryd_after_setup.connect(self._open_ledger, weak=False)
         signals.worker_ready.connect(self._ready, weak=False)
         signals.worker_process_init.connect(self._child_started, weak=False)
+        signals.worker_process_shutdown.connect(self._child_ends, weak=False)
         signals.worker_shutting_down.connect(self._shutting_down, weak=False)
         signals.worker_shutdown.connect(self._shut_down, weak=False)
         return app
@@ -126,15 +134,37 @@ class Worker:
     def _set_up_logging(self, **_: Any) -> None:
         configure_logging(self.name)
 
+    def _open_ledger(self, **_: Any) -> None:
+        """Before the first connection and fork: the ledger is there, and of a version that this code knows."""
+        ledger = Ledger()
+        try:
+            schema.ensure_patiently(ledger)
+        except LedgerNewer as error:
+            log.critical("worker.refused", reason=error.detail)
+            raise SystemExit(1) from None
+        finally:
+            ledger.close()
+
     def _ready(self, **_: Any) -> None:
         self.id = f"{self.name}@{socket.gethostname()}-{os.getpid()}"
         if self.pool == "threads":
+            tracing.start(self.name)
             self._run_start_hooks()
+        around = self._surroundings()
+        around.start()
         self._presence = Presence(
-            self.id, self.queues, self.slots, models=lambda: self.models, note=self._note
+            self.id, self.queues, self.slots, models=lambda: self.models, note=self._note, facts=around.told
         )
         self._presence.start()
         log.info("worker.online", worker=self.id, queues=self.queues, note=self._note())
+
+    def _surroundings(self) -> Surroundings:
+        looks: dict[str, Callable[[], Any]] = {
+            "disk_free_bytes": lambda: surroundings.disk_free(FileSettings().files_path),
+            "gpus": surroundings.gpus,
+            "broker": lambda: surroundings.broker(self.celery),
+        }
+        return Surroundings(looks | self.looks)
 
     def _note(self) -> str:
         if not len(self.handlers):
@@ -142,7 +172,11 @@ class Worker:
         return "" if self._shared[_READY] else "loading models"
 
     def _child_started(self, **_: Any) -> None:
+        tracing.start(self.name)
         self._run_start_hooks()
+
+    def _child_ends(self, **_: Any) -> None:
+        tracing.stop()
 
     def _run_start_hooks(self) -> None:
         for hook in self._start_hooks:
@@ -159,6 +193,7 @@ class Worker:
     def _shut_down(self, **_: Any) -> None:
         if self._presence:
             self._presence.stop()
+        tracing.stop()
 
     # --- answering ---
 
@@ -191,7 +226,7 @@ class Worker:
         if "batches" not in self._runners:
             # A fork has its own connections: nothing of the parent's is used here.
             self._runners["batches"] = BatchRunner(
-                self._runner_name(), self.queues, self.handlers, Ledger(), Bell(self.celery), Files(local_store()),
+                self._runner_name(), self.queues, self.handlers, Ledger(), Bell(self.celery), Files(configured_store()),
                 self.settings, lambda: self.stopping,
             )  # fmt: skip
         runner: BatchRunner = self._runners["batches"]
@@ -202,7 +237,7 @@ class Worker:
             if queue not in self._runners:
                 runner = ConcurrentRunner(
                     self._runner_name(), queue, self.slots, self.handlers, Ledger(), AsyncBell(Bell(self.celery)),
-                    Files(local_store()), self.settings, lambda: self.stopping,
+                    Files(configured_store()), self.settings, lambda: self.stopping,
                 )  # fmt: skip
                 self._runners[queue] = (runner, threading.Lock(), threading.Event())
             runner, answering, rung = self._runners[queue]

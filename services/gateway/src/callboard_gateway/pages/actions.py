@@ -9,10 +9,10 @@ import orjson
 from fastapi import APIRouter, Depends, Form, Request, Response
 from starlette.types import Message
 
-from callboard_gateway.bodies import compact, parse_json
 from callboard_gateway.pages.console import console, job_fragment
 from callboard_gateway.pages.render import page
 from callboard_gateway.sessions import CSRF_HEADER, Session, acting
+from callboard_shared.documents import compact, parse_json
 from callboard_shared.errors import CallboardError
 
 router = APIRouter()

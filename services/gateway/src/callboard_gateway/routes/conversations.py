@@ -14,6 +14,7 @@ from callboard_gateway.bodies import read_model
 from callboard_gateway.conversation_views import as_markdown, conversation_view, turn_view
 from callboard_gateway.cursors import cursor_of, position_of
 from callboard_gateway.routes.files import content_disposition
+from callboard_gateway.routes.parameters import Cursor, Limit
 from callboard_gateway.routes.say import GONE
 from callboard_gateway.schemas import ConversationList, ConversationObject, MessageList, problems
 from callboard_shared.errors import Conflict, LedgerError, NotFound
@@ -100,10 +101,8 @@ async def begin(request: Request, owner: str, asked: ConversationBody) -> str:
 async def list_(
     request: Request,
     caller: Reader,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    cursor: Annotated[
-        str | None, Query(max_length=100, description="`next_cursor` of the page before.")
-    ] = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
     q: Annotated[
         str | None, Query(max_length=200, description="Only those whose title holds this, in any case.")
     ] = None,
@@ -164,7 +163,7 @@ async def messages(
     request: Request,
     conversation_id: str,
     caller: Reader,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    limit: Limit = 20,
     cursor: Annotated[
         str | None,
         Query(pattern=r"^\d{1,9}$", description="`next_cursor` of the page before."),

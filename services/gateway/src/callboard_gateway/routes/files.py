@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, Field
 from starlette.requests import ClientDisconnect
@@ -19,14 +19,24 @@ from callboard_gateway.cursors import cursor_of, position_of
 from callboard_gateway.lingering import LingeringResponse
 from callboard_gateway.multipart import FormReader, PartBegin, PartData, PartEnd, boundary_of
 from callboard_gateway.problems import error_response, problem_response
+from callboard_gateway.routes.parameters import Cursor, Limit
 from callboard_shared.errors import CallboardError, Conflict, Invalid, Malformed, NotFound, TooLarge
-from callboard_shared.files import AsyncDraft, AsyncFiles, FileRecord, UploadSettings, local_store
+from callboard_shared.files import (
+    AsyncDraft,
+    AsyncFiles,
+    FileRecord,
+    QuotaReached,
+    UploadSettings,
+    configured_store,
+)
 from callboard_shared.ids import is_id
 from callboard_shared.ledger import AsyncLedger, filing, modelling
+from callboard_shared.ledger.uploading import PART_OF
 
 FORM_OVERHEAD = 64 * 1024
 """Bytes of a form that may be something else than the file: boundaries, headers, the purpose."""
 MAX_PURPOSE = 64
+
 
 router = APIRouter(tags=["files"])
 Reader = Annotated[Authenticated, Depends(require("jobs:read"))]
@@ -53,12 +63,13 @@ class FileList(BaseModel):
 
 
 def install(app: FastAPI) -> None:
-    app.state.files = AsyncFiles(local_store())
-    app.state.max_file_bytes = UploadSettings().max_file_bytes
+    app.state.files = AsyncFiles(configured_store())
+    settings = UploadSettings()
+    app.state.max_file_bytes, app.state.max_stored_bytes = settings.max_file_bytes, settings.max_stored_bytes
     app.include_router(router)
 
 
-_UPLOAD_BODY: dict[str, Any] = {
+UPLOAD_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
@@ -87,6 +98,7 @@ _CONTENT_RESPONSES: dict[int | str, dict[str, Any]] = {
     },
     206: {"description": "The range that was asked for."},
     304: {"description": "The content is the one that `If-None-Match` names."},
+    412: {"description": "The content is not the one that `If-Match` names."},
     416: {"description": "The range lies outside the content."},
 }
 
@@ -97,30 +109,41 @@ _CONTENT_RESPONSES: dict[int | str, dict[str, Any]] = {
     response_model=FileObject,
     summary="Upload a file",
     operation_id="upload_file",
-    openapi_extra=_UPLOAD_BODY,
+    openapi_extra=UPLOAD_BODY,
 )
 async def upload_file(request: Request, caller: Writer) -> Response:
     """Store the part `file` of a multipart form. Its media type is judged by its bytes."""
     files: AsyncFiles = request.app.state.files
     limit: int = request.app.state.max_file_bytes
+    quota = quota_of(request, caller)
+    ledger: AsyncLedger = request.app.state.ledger
     try:
+        await _check_room(request, ledger, caller.owner, quota)
         record = await _receive(request, files, caller.owner, limit)
-    except TooLarge as error:
+    except (TooLarge, QuotaReached) as error:
         return LingeringResponse(error_response(request, error))
     try:
-        await request.app.state.ledger.run(filing.put_file(record))
+        refused = await ledger.run(filing.put_file(record, quota))
+        if refused is not None:
+            raise refused
     except CallboardError:
         await files.delete(record.id)
         raise
     return JSONResponse(record.view(), 201, headers={"Location": f"/v1/files/{record.id}"})
 
 
+def quota_of(request: Request, caller: Authenticated) -> int:
+    """Bytes that the key may have stored."""
+    usual: int = request.app.state.max_stored_bytes
+    return caller.limits.storage_bytes or usual
+
+
 @router.get("/v1/files", response_model=FileList, summary="List files", operation_id="list_files")
 async def list_files(
     request: Request,
     caller: Reader,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    cursor: Annotated[str | None, Query(max_length=200)] = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
 ) -> Response:
     """The key's files, newest first."""
     ledger: AsyncLedger = request.app.state.ledger
@@ -132,7 +155,7 @@ async def list_files(
 
 @router.get("/v1/files/{file_id}", response_model=FileObject, summary="A file", operation_id="get_file")
 async def get_file(request: Request, file_id: str, caller: Reader) -> Response:
-    record = await _owned(request, file_id, caller)
+    record = await owned(request, file_id, caller)
     return JSONResponse(record.view())
 
 
@@ -146,11 +169,13 @@ async def get_file(request: Request, file_id: str, caller: Reader) -> Response:
 @router.head("/v1/files/{file_id}/content", include_in_schema=False)
 async def get_content(request: Request, file_id: str, caller: Reader) -> Response:
     """The whole content, or one range of it (`Range: bytes=…`); the ETag is the SHA-256."""
-    record = await _owned(request, file_id, caller)
+    record = await owned(request, file_id, caller)
     headers = content_headers(record)
+    if not _names(request.headers.get("if-match", "*"), headers["ETag"], strong=True):
+        raise PreconditionFailed("The content is not the one that If-Match names.")
     if _names(request.headers.get("if-none-match"), headers["ETag"]):
         return Response(status_code=304, headers={name: headers[name] for name in ("ETag", "Cache-Control")})
-    asked = request.headers.get("range")
+    asked = request.headers.get("range") if request.method == "GET" else None  # RFC 9110, 14.2
     if asked and request.headers.get("if-range", headers["ETag"]) != headers["ETag"]:
         asked = None  # the client's part is of another content (RFC 9110, 13.1.5)
     span = Span.parse(asked, record.bytes)
@@ -169,7 +194,7 @@ async def get_content(request: Request, file_id: str, caller: Reader) -> Respons
 
 @router.delete("/v1/files/{file_id}", status_code=204, summary="Delete a file", operation_id="delete_file")
 async def delete_file(request: Request, file_id: str, caller: Writer) -> Response:
-    record = await _owned(request, file_id, caller)
+    record = await owned(request, file_id, caller)
     if record.held_by is not None:
         await _check_free(request.app.state.ledger, record)
     await request.app.state.ledger.run(filing.delete_file(record.id, caller.owner))
@@ -188,7 +213,7 @@ class Span:
     @classmethod
     def parse(cls, header: str | None, size: int) -> Span | None:
         """``None`` where the range lies outside; what is no single byte range is ignored (RFC 9110, 14.2)."""
-        match = re.fullmatch(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", header or "")
+        match = re.fullmatch(r"(?i:bytes)=\s*(\d{0,18})-(\d{0,18})\s*", header or "")
         if match is None or not (match[1] or match[2]):
             return cls(0, size, partial=False)
         if not match[1]:
@@ -219,6 +244,15 @@ def content_disposition(name: str) -> str:
     plain = re.sub(r"[^ !#-$&-\[\]-~]", "_", name)
     header = f'attachment; filename="{plain}"'
     return header if plain == name else f"{header}; filename*=UTF-8''{quote(name, safe='')}"
+
+
+async def _check_room(request: Request, ledger: AsyncLedger, owner: str, quota: int) -> None:
+    """Refuse what is announced as too much before it is sent. Raises QuotaReached."""
+    declared = request.headers.get("content-length", "")
+    size = int(declared) - FORM_OVERHEAD if declared.isdigit() else 0
+    stored = await ledger.run(filing.stored_bytes(owner))
+    if stored + max(0, size) > quota:
+        raise QuotaReached.of(quota, stored)
 
 
 async def _receive(request: Request, files: AsyncFiles, owner: str, limit: int) -> FileRecord:
@@ -296,15 +330,18 @@ def checked_name(name: str) -> str:
 
 
 def _purpose(value: bytearray | None) -> str | None:
-    if not value:
-        return None
     try:
-        text = value.decode()
+        return checked_purpose(value.decode() if value else None)
     except UnicodeDecodeError:
         raise _invalid("purpose", "is not UTF-8") from None
-    if not text.isprintable():
+
+
+def checked_purpose(text: str | None) -> str | None:
+    if text and len(text) > MAX_PURPOSE:
+        raise _invalid("purpose", f"has more than {MAX_PURPOSE} characters")
+    if text and not text.isprintable():
         raise _invalid("purpose", "has control characters")
-    return text
+    return text or None
 
 
 def _invalid(field: str, message: str) -> Invalid:
@@ -313,11 +350,11 @@ def _invalid(field: str, message: str) -> Invalid:
     )
 
 
-async def _owned(request: Request, file_id: str, caller: Authenticated) -> FileRecord:
+async def owned(request: Request, file_id: str, caller: Authenticated) -> FileRecord:
     record: FileRecord | None = None
     if is_id(file_id, "file"):
         record = await request.app.state.ledger.run(filing.get_file(file_id))
-    if record is None or record.owner != caller.owner:
+    if record is None or record.owner != caller.owner or record.held_by == PART_OF:
         raise NotFound("There is no such file.")
     return record
 
@@ -350,10 +387,18 @@ async def _opened(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     return whole()
 
 
-def _names(header: str | None, etag: str) -> bool:
+def _names(header: str | None, etag: str, *, strong: bool = False) -> bool:
+    """Whether the header names the tag; where it must be the same bytes, a weak one does not (RFC 9110, 8.8.3.2)."""
     if header is None:
         return False
-    return header.strip() == "*" or etag in [tag.strip().removeprefix("W/") for tag in header.split(",")]
+    tags = [tag.strip() for tag in header.split(",")]
+    return header.strip() == "*" or etag in (tags if strong else [tag.removeprefix("W/") for tag in tags])
+
+
+class PreconditionFailed(CallboardError):
+    code = "precondition-failed"
+    title = "The content is another one"
+    status = 412
 
 
 class RangeNotSatisfiable(CallboardError):

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from callboard_gateway.auth import Authenticated, require
 from callboard_gateway.cursors import cursor_of, position_of
 from callboard_gateway.desk import QUEUES_WITH_JOBS, Desk
+from callboard_gateway.routes.parameters import Cursor, Limit, Wait
 from callboard_gateway.routes.submit import hang_up, retry_after_s
 from callboard_gateway.schemas import Job, JobList, problems
 from callboard_shared.errors import Invalid
@@ -75,10 +76,8 @@ def names_tag(if_none_match: str | None, tag: str) -> bool:
 async def list_(
     request: Request,
     caller: ReadAccess,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    cursor: Annotated[
-        str | None, Query(max_length=100, description="`next_cursor` of the page before.")
-    ] = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
     status: Annotated[list[str] | None, Query(description="One or more, also separated by commas.")] = None,
     type: Annotated[list[str] | None, Query(description="One or more job types.")] = None,
     queue: Annotated[list[str] | None, Query(description="One or more queues.")] = None,
@@ -86,9 +85,9 @@ async def list_(
     created_before: Annotated[str | None, Query(description="RFC 3339; this moment excluded.")] = None,
 ) -> Response:
     """The key's jobs. A filter that matches few may give a short page with a `next_cursor`: go on from there."""
-    statuses = _choices("status", status, [one.value for one in JobStatus])
-    types = _choices("type", type, CATALOGUE.names)
-    queues = _choices("queue", queue, list(QUEUES))
+    statuses = choices("status", status, [one.value for one in JobStatus])
+    types = choices("type", type, CATALOGUE.names)
+    queues = choices("queue", queue, list(QUEUES))
     metadata = _metadata_filter(request)
     after, before = _moment("created_after", created_after), _moment("created_before", created_before)
 
@@ -137,9 +136,7 @@ async def get(
     request: Request,
     job_id: str,
     caller: ReadAccess,
-    wait: Annotated[
-        int, Query(ge=0, le=60, description="Hold the answer until the job has ended, or so many seconds.")
-    ] = 0,
+    wait: Wait = 0,
     if_none_match: Annotated[str | None, Header(description="An `ETag` seen before.")] = None,
 ) -> Response:
     desk = desk_of(request)
@@ -201,12 +198,14 @@ async def delete(request: Request, job_id: str, caller: WriteAccess) -> Response
     return Response(status_code=204)
 
 
-def _choices(field: str, given: list[str] | None, known: list[str]) -> frozenset[str]:
+def choices(field: str, given: list[str] | None, known: list[str]) -> frozenset[str]:
     """The values of a repeatable parameter; 422 for one that there is not."""
     values = [part for one in given or () for part in one.split(",") if part]
     for value in values:
         if value not in known:
-            raise _invalid(field, f"there is no {field} '{value[:100]}'; there are: {', '.join(known)}")
+            raise invalid_parameter(
+                field, f"there is no {field} '{value[:100]}'; there are: {', '.join(known)}"
+            )
     return frozenset(values)
 
 
@@ -217,7 +216,7 @@ def _metadata_filter(request: Request) -> dict[str, str]:
         if name.startswith("metadata.") and len(name) > len("metadata."):
             wanted[name.removeprefix("metadata.")] = value
         elif name not in _PARAMETERS:
-            raise _invalid(
+            raise invalid_parameter(
                 name[:100], f"is no parameter; there are: {', '.join(sorted(_PARAMETERS))}, metadata.KEY"
             )
     return wanted
@@ -239,11 +238,11 @@ def _moment(field: str, text: str | None) -> int | None:
             text.replace(" ", "+") if "T" in text else text
         )  # an unescaped +09:00
     except ValueError:
-        raise _invalid(field, "give a time such as 2026-11-22T09:30:00Z") from None
+        raise invalid_parameter(field, "give a time such as 2026-11-22T09:30:00Z") from None
     if moment.tzinfo is None:
-        raise _invalid(field, "the time needs an offset: Z, or such as +09:00")
+        raise invalid_parameter(field, "the time needs an offset: Z, or such as +09:00")
     return int(moment.timestamp() * 1000)
 
 
-def _invalid(field: str, message: str) -> Invalid:
+def invalid_parameter(field: str, message: str) -> Invalid:
     return Invalid(f"{field}: {message}.", errors=[{"field": field, "message": message, "code": "parameter"}])

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 
 from callboard_gateway.auth import Authenticated, require
 from callboard_gateway.desk import QUEUES_WITH_JOBS
+from callboard_gateway.routes.audit import audit
 from callboard_gateway.schemas import (
     Health,
     QueueList,
@@ -63,6 +64,7 @@ async def steer(request: Request, name: str, action: Literal["pause", "resume"])
     stats = await _ledger(request).run(verbs.pause(name) if action == "pause" else verbs.resume(name))
     if stats.ring:
         request.app.state.bell.ring_soon(name)
+    await audit(request, f"queue.{action}d", name)
     return JSONResponse(queue_view(stats))
 
 
@@ -84,10 +86,16 @@ async def usage(
     caller: Annotated[Authenticated, Depends(require("jobs:read"))],
     by: Annotated[Literal["day", "type"], Query(description="What a row stands for.")] = "day",
     days: Annotated[int, Query(ge=1, le=90, description="How many days back, today included (UTC).")] = 30,
+    key_id: Annotated[
+        str | None, Query(max_length=64, description="Another key's, for an admin; a deleted key's too.")
+    ] = None,
 ) -> Response:
     """Counted when jobs end. Days newest first; types with the most jobs first."""
+    if key_id is not None and key_id != caller.owner:
+        caller.require("admin")
+    owner = key_id or caller.owner
     today = int(time.time() * 1000) // DAY_MS
-    calls = [verbs.usage(q, caller.owner, today - back) for back in range(days) for q in QUEUES_WITH_JOBS]
+    calls = [verbs.usage(q, owner, today - back) for back in range(days) for q in QUEUES_WITH_JOBS]
     sums: dict[str, dict[str, int]] = {}
     for rows in await _all(request, calls):
         for row in rows:
@@ -126,6 +134,7 @@ def worker_view(worker: WorkerInfo) -> dict[str, Any]:
         "running": worker.running,
         "models": worker.models,
         "note": worker.note or None,
+        "facts": worker.facts,
     }
 
 

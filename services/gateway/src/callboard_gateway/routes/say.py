@@ -7,8 +7,8 @@ from typing import Any
 from pydantic import Field, create_model
 from starlette.types import Receive, Scope, Send
 
-from callboard_gateway.bodies import validate
 from callboard_gateway.routes.submit import SubmitRoute
+from callboard_shared.documents import validate
 from callboard_shared.errors import Invalid, NotFound
 from callboard_shared.ids import is_id
 from callboard_shared.jobs import CHAT, Input

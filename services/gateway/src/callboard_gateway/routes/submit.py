@@ -7,7 +7,6 @@ all the rest. Their OpenAPI entries are in ``openapi.py``.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import math
 import re
 from collections.abc import Awaitable, Callable
@@ -18,10 +17,12 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from callboard_gateway.auth import KeyRing
-from callboard_gateway.bodies import header, parse_json, read_body, require_json
+from callboard_gateway.bodies import header, read_body, require_json
 from callboard_gateway.desk import Desk
+from callboard_gateway.tracing import sending, sent
+from callboard_shared.documents import parse_json
 from callboard_shared.errors import CallboardError, Invalid, NotFound
-from callboard_shared.ids import new_id
+from callboard_shared.ids import member_id, new_id
 from callboard_shared.ledger import JobRecord, NewJob
 from callboard_shared.view import job_view
 
@@ -54,14 +55,14 @@ class SubmitRoute:
         else:
             record = replayed
         if record is None or (wait_s and not record.status.is_terminal):
-            record = await self._accept(job, record, wait_s, hang_up(receive))
+            record = await self._accept(scope, job, record, wait_s, hang_up(receive))
         ended = record.status.is_terminal
         if wait_s and ended:
             headers.append((b"preference-applied", b"wait=%d" % wait_s))
         await respond(send, record, 200 if ended and (wait_s or headers) else 202, headers)
 
     def _job(self, scope: Scope, owner: str, document: Any) -> NewJob:
-        return self._desk.reader.read(document, owner, scope.get("callboard.traceparent"))
+        return self._desk.reader.read(document, owner, sending(scope))
 
     def _identity(self, scope: Scope, body: bytes) -> bytes:
         """What requests with the same Idempotency-Key must have in common."""
@@ -82,16 +83,24 @@ class SubmitRoute:
             return replace(job, id=replay.job_id)
 
     async def _accept(
-        self, job: NewJob, record: JobRecord | None, wait_s: int, gone: Callable[[], Awaitable[None]]
+        self,
+        scope: Scope,
+        job: NewJob,
+        record: JobRecord | None,
+        wait_s: int,
+        gone: Callable[[], Awaitable[None]],
     ) -> JobRecord:
         """Submit (unless there is a record already) and wait, listening before there is anything to miss."""
         desk = self._desk
         if not wait_s:
-            return await desk.submit(job)
+            record = await desk.submit(job)
+            sent(scope, [job])
+            return record
         if record is not None:
             return await desk.wait(record.owner, record.id, wait_s, gone)
         async with desk.news.expect(job.id) as bulletin:
             record = await desk.submit(replace(job, watcher=desk.news.name))
+            sent(scope, [job])
             return await desk.until(record, bulletin, wait_s, gone)
 
 
@@ -114,9 +123,10 @@ class SubmitBatchRoute:
             if replay is not None:
                 batch_id = replay.job_id
                 headers.append((b"idempotency-replayed", b"true"))
-        entries = await self._read(documents, caller.owner, batch_id, scope.get("callboard.traceparent"))
+        entries = await self._read(documents, caller.owner, batch_id, sending(scope))
         jobs = [entry for entry in entries if isinstance(entry, NewJob)]
         accepted = iter(await self._desk.submit_many(jobs) if jobs else ())
+        sent(scope, jobs)
         outcomes = [next(accepted) if isinstance(entry, NewJob) else entry for entry in entries]
         content = orjson.dumps(
             {"data": [self._shown(one, scope, index) for index, one in enumerate(outcomes)]}
@@ -197,14 +207,6 @@ def hang_up(receive: Receive) -> Callable[[], Awaitable[None]]:
         await asyncio.Event().wait()
 
     return gone
-
-
-def member_id(batch_id: str, index: int) -> str:
-    """The id of a job within a batch that may be sent again: the same each time, in the order of the batch."""
-    digits = "0123456789abcdefghjkmnpqrstvwxyz"
-    number = int.from_bytes(hashlib.sha256(f"{batch_id} {index}".encode()).digest()[:9], "big")
-    random = "".join(digits[number >> shift & 31] for shift in range(0, 70, 5))
-    return f"job_{batch_id[6:16]}{digits[index >> 5 & 31]}{digits[index & 31]}{random}"
 
 
 def _documents(document: Any) -> list[Any]:

@@ -7,13 +7,14 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from callboard_llm import wire
-from callboard_llm.history import Talk, fit, recall, with_its_pictures
+from callboard_llm.history import Talk, doubted, fit, recall, with_its_pictures
 from callboard_llm.prices import Prices
 from callboard_llm.providers import Answer, Ask, Provider
 from callboard_llm.providers.local import Local
 from callboard_llm.providers.openai import OpenAI
 from callboard_shared.jobs.llm import AssistantMessage, ChatInput, ChatOutput, ChatUsage
 from callboard_shared.jobs.llm.chat import AskedCall, CalledFunction
+from callboard_shared.ledger.metering import TALLY
 from callboard_shared.worker import Context, Job
 
 _REASONS = {
@@ -33,12 +34,14 @@ class ChatHandlers:
     async def chat(self, job: Job[ChatInput]) -> ChatOutput:
         talk = await recall(job)
         provider = self._provider(talk.input)
-        talk = await with_its_pictures(await fit(talk, provider), job.context)
+        talk = doubted(await with_its_pictures(await fit(talk, provider), job.context), provider)
         for note in talk.warnings:
             job.context.log("warning", note)
         answer = Answer(talk.input.model)
         try:
-            await provider.chat(await _ask(talk.input, job.context), answer, _Listener(job.context))
+            ask = await _ask(talk.input, job.context)
+            with TALLY.asking(provider.name):
+                await provider.chat(ask, answer, _Listener(job.context))
         except asyncio.CancelledError:
             if answer.text or answer.tool_calls:
                 answer.finish_reason = "canceled"

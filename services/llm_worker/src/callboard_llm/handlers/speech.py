@@ -63,7 +63,8 @@ class SpeechHandlers:
             context.progress(_SPOKEN, "joining and encoding")
             record, duration_s = await _made(job, pieces, spoken, speaker.limits.sample_rate, target, folder)
             context.usage["characters"] = len(value.text)
-            await asyncio.to_thread(kept.forget, job.owner, keys)
+            # Not before: who dies with the answers at hand and the commit still to come would pay for all of it again.
+            context.once_committed(lambda: kept.forget(job.owner, keys))
         return {
             "file": record.reference(),
             "duration_s": round(duration_s, 3),

@@ -67,6 +67,9 @@ class Provider(Protocol):
     def counts_exactly(self, model: str) -> bool:
         """Whether ``count`` is the model's own, or an estimate that is rather too high."""
 
+    def doubts(self, texts: Sequence[str]) -> str | None:
+        """Why its answer to these may be worth little, if there is a reason."""
+
     async def chat(self, ask: Ask, answer: Answer, listener: Listener) -> None:
         """Fills ``answer`` as it comes. Raises RetryableError and FinalError with the codes ``provider-…``; canceled,
         it stops the provider at once, and ``answer`` holds what was said by then."""

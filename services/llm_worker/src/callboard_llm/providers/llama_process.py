@@ -48,9 +48,13 @@ class LlamaProcess:
 
     async def address(self) -> Address:
         """Where it is, once it answers. Raises RetryableError ``provider-unavailable``."""
-        if not self.runs:
-            if self._starting is None or self._starting.done():
-                self._starting = asyncio.create_task(asyncio.to_thread(self._start), name="start llama.cpp")
+        starting = (
+            self._starting is not None and not self._starting.done()
+        )  # it may run, and not say where yet
+        if not starting and not self.runs:
+            self._starting = asyncio.create_task(asyncio.to_thread(self._start), name="start llama.cpp")
+            starting = True
+        if starting and self._starting is not None:
             await asyncio.shield(self._starting)  # who is canceled here takes it from none of the others
         return self._address
 

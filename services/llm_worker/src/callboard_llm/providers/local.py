@@ -14,9 +14,10 @@ from callboard_llm.providers.completions import complete
 from callboard_llm.providers.faults import as_job_error
 from callboard_llm.providers.interface import Answer, Ask, Listener
 from callboard_llm.providers.llama_process import Address, LlamaProcess
+from callboard_llm.scripts import foreign_script
 from callboard_llm.settings import LocalChatSettings
 from callboard_llm.turns import Turns
-from callboard_shared.jobs.llm import DEFAULT_CHAT_MODEL
+from callboard_shared.jobs.llm import DEFAULT_CHAT_MODEL, ENGLISH_ALONE
 from callboard_shared.models import Shelf, canonical
 
 _SERVICE = Service("The local model")
@@ -26,10 +27,11 @@ _SILENCE_S = 300.0
 
 @dataclass(frozen=True, slots=True)
 class LocalModel:
-    """A GGUF file, and what jobs call it."""
+    """A GGUF file, and what jobs call it. ``english_alone``: known of the pack's, not of what an operator names."""
 
     name: str
     file: Path
+    english_alone: bool = False
 
 
 def local_model(settings: LocalChatSettings, shelf: Shelf) -> LocalModel | None:
@@ -39,7 +41,10 @@ def local_model(settings: LocalChatSettings, shelf: Shelf) -> LocalModel | None:
         return LocalModel(own.stem, own.expanduser().absolute())
     refs = [ref for ref in shelf.refs("chat").values() if ref.path is not None]
     found = [
-        LocalModel(ref.name, file) for ref in refs if ref.path for file in sorted(ref.path.glob("*.gguf"))
+        LocalModel(ref.name, file, english_alone=True)
+        for ref in refs
+        if ref.path
+        for file in sorted(ref.path.glob("*.gguf"))
     ]
     return found[0] if found else None
 
@@ -51,6 +56,7 @@ class Local:
 
     def __init__(self, model: LocalModel | None, settings: LocalChatSettings) -> None:
         self.model = model.name if model else None
+        self._english_alone = model is not None and model.english_alone
         self._settings = settings
         self._turns = Turns(_SERVICE.title, settings.llm_local_concurrency)
         self._process: LlamaProcess | None = None
@@ -84,6 +90,10 @@ class Local:
 
     def counts_exactly(self, model: str) -> bool:
         return True
+
+    def doubts(self, texts: Sequence[str]) -> str | None:
+        foreign = self._english_alone and any(foreign_script(text) for text in texts)
+        return ENGLISH_ALONE if foreign else None
 
     def stop(self) -> None:
         if self._process is not None:

@@ -52,6 +52,9 @@ class OpenAI:
     def counts_exactly(self, model: str) -> bool:
         return encoding_for(model) is not None
 
+    def doubts(self, texts: Sequence[str]) -> str | None:
+        return None
+
     async def chat(self, ask: Ask, answer: Answer, listener: Listener) -> None:
         if self._client is None:
             self._client = connected(self._settings, self._service, self._settings.openai_silence_s)

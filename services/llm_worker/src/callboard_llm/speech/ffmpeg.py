@@ -98,6 +98,14 @@ def executable() -> str:
     )
 
 
+def is_there() -> bool:
+    """Whether there is one with the encoders."""
+    try:
+        return bool(executable())
+    except FinalError:
+        return False
+
+
 def _bundled() -> str | None:
     try:
         return str(imageio_ffmpeg.get_ffmpeg_exe())

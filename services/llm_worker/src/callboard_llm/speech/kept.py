@@ -78,7 +78,7 @@ class KeptPieces:
             log.warning("speech.piece_not_kept", job=job_id, reason=error.problem_code)
 
     def forget(self, owner: str, keys: Sequence[str]) -> None:
-        """When the speech is made; what cannot be forgotten now expires."""
+        """When the speech is committed; what cannot be forgotten now expires."""
         try:
             answers = self._ledger.run_many([modelling.forget_checkpoints(_name(owner, key)) for key in keys])
         except LedgerError as error:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import threading
-import unicodedata
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from callboard_llm.faults import Service
+from callboard_llm.scripts import foreign_script
 from callboard_llm.speech.interface import Limits
 from callboard_shared.errors import FinalError
 from callboard_shared.jobs.tts import SpeechInput, SpeechProvider
@@ -121,20 +121,6 @@ class LocalSpeaking:
     async def speak(self, text: str) -> AsyncGenerator[bytes]:
         async for chunk in self._speaker.stream(self._speaker.synthesize(self._path, text, self._speed)):
             yield chunk
-
-
-def foreign_script(text: str) -> str | None:
-    """The first script in the text that English is not written with, such as ``Hangul``; None if there is none.
-    A single Greek letter (an angle α, 5 µm) is a symbol that English has a name for."""
-    before = ""
-    for letter in unicodedata.normalize("NFKC", text):
-        script = "LATIN" if letter.isascii() else ""
-        if not letter.isascii() and letter.isalpha():
-            script = unicodedata.name(letter, "unknown").split()[0]
-        if script not in ("", "LATIN", "GREEK") or (script == before == "GREEK"):
-            return "Chinese" if script == "CJK" else script.title()
-        before = script
-    return None
 
 
 def _model_path() -> Path | None:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
+from typing import BinaryIO
 
 import structlog
 
@@ -15,6 +16,7 @@ from callboard_llm.speech.interface import Speaker, Speaking
 from callboard_llm.speech.kept import KeptPieces
 from callboard_llm.turns import Turns, Waiter
 from callboard_shared.errors import CallboardError, RetryableError
+from callboard_shared.ledger.metering import TALLY
 from callboard_shared.models import Part
 
 log = structlog.get_logger(__name__)
@@ -37,6 +39,7 @@ class Recital:
         told: Callable[[int, int], None],
     ) -> None:
         self._speaking, self._limits, self._service = speaking, speaker.limits, speaker.service
+        self._provider = speaker.name
         self._turns, self._waiter = turns, waiter
         self._kept, self._owner, self._job_id, self._folder, self._told = kept, owner, job_id, folder, told
         self._failure: CallboardError | None = None
@@ -107,8 +110,18 @@ class Recital:
         await ffmpeg.decode(received, spoken, limits.sample_rate, limits.raw_rate)
 
     async def _receive(self, text: str, received: Path) -> None:
-        size = 0
         file = await asyncio.to_thread(received.open, "wb")
+        try:
+            with TALLY.asking(self._provider):
+                await self._fill(file, text)
+        except RetryableError as error:
+            self._turns.heed(error)
+            raise
+        finally:
+            await asyncio.to_thread(file.close)
+
+    async def _fill(self, file: BinaryIO, text: str) -> None:
+        size = 0
         try:
             async with (
                 asyncio.timeout(self._limits.timeout_s),
@@ -121,11 +134,6 @@ class Recital:
                     await asyncio.to_thread(file.write, chunk)
         except TimeoutError:
             raise self._service.slow() from None
-        except RetryableError as error:
-            self._turns.heed(error)
-            raise
-        finally:
-            await asyncio.to_thread(file.close)
 
 
 def _taken_as_it_is(received: Path, spoken: Path) -> None:

@@ -17,7 +17,7 @@ _UNBOUNDED = 1_000_000
 
 def read_vocabulary(folder: Path) -> Vocabulary:
     """The tokenizer as transformers would use it: with its own settings, and its window."""
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)  # nosec B615  # a local folder
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise ValueError(f"the tokenizer of {folder.name} has no fast form (tokenizer.json)")

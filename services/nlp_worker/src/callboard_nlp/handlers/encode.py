@@ -18,10 +18,10 @@ from callboard_nlp.engines.interface import (
     Pooling,
 )
 from callboard_nlp.handlers import word2vec
-from callboard_nlp.models import Models, OpenModel
 from callboard_shared.errors import JobError
 from callboard_shared.jobs.nlp import ClassifyInput, EmbedInput, SimilarityInput
 from callboard_shared.worker import Job
+from callboard_shared.worker.models import Models, OpenModel
 
 Outputs = Sequence[dict[str, Any] | JobError]
 Compare = Callable[[Job[SimilarityInput], Any, str], dict[str, Any]]

@@ -15,9 +15,9 @@ from callboard_nlp.data import labelled, splits
 from callboard_nlp.data.given import sources
 from callboard_nlp.data.rows import Source
 from callboard_nlp.engines.interface import Classified, Classifier
-from callboard_nlp.models import Models
 from callboard_shared.jobs.nlp import EvaluateInput
 from callboard_shared.worker import Context, Job
+from callboard_shared.worker.models import Models
 
 _SEED = 42
 _BATCHES_SORTED = 32

@@ -12,13 +12,13 @@ from callboard_nlp.data import labelled, splits
 from callboard_nlp.data.given import sources
 from callboard_nlp.data.labelled import Rows
 from callboard_nlp.engines.finetune.recipe import Recipe, Tuned
-from callboard_nlp.handlers.artifacts import reference
-from callboard_nlp.handlers.training import TRAINED, Checkpoints, Workshop, telling
-from callboard_nlp.models import Models
+from callboard_nlp.handlers.telling import telling
 from callboard_shared.errors import FinalError
 from callboard_shared.jobs.nlp import FinetuneInput
 from callboard_shared.models import TrainedModel
 from callboard_shared.worker import Job
+from callboard_shared.worker.models import Models
+from callboard_shared.worker.workshop import TRAINED, Checkpoints, Workshop
 
 
 class FinetuneHandlers:
@@ -79,8 +79,8 @@ def _output(
         "eval_samples": rows[1],
         "steps": tuned.steps,
         "files": {
-            "training_plot": reference(model, "training.png"),
-            "confusion_plot": reference(model, "confusion.png"),
+            "training_plot": model.reference("training.png"),
+            "confusion_plot": model.reference("confusion.png"),
         },
     }
     return output if resumed is None else {**output, "resumed_from_step": resumed}

@@ -11,14 +11,14 @@ from callboard_nlp.data import pairs
 from callboard_nlp.data.rows import Source
 from callboard_nlp.engines.interface import AfterPart, Writer, Written
 from callboard_nlp.engines.transformer.recipe import Architecture, Recipe, Trained
-from callboard_nlp.handlers.artifacts import reference
 from callboard_nlp.handlers.encode import Outputs, spans
-from callboard_nlp.handlers.training import TRAINED, Checkpoints, Workshop, telling
-from callboard_nlp.models import Models
+from callboard_nlp.handlers.telling import telling
 from callboard_shared.errors import FinalError
 from callboard_shared.jobs.nlp import TransformerGenerateInput, TransformerTrainInput
 from callboard_shared.models import TrainedModel
 from callboard_shared.worker import Job
+from callboard_shared.worker.models import Models
+from callboard_shared.worker.workshop import TRAINED, Checkpoints, Workshop
 
 
 class TransformerHandlers:
@@ -106,7 +106,7 @@ def _output(model: TrainedModel, trained: Trained, resumed: int | None) -> dict[
         "eval_pairs": trained.eval_pairs,
         "skipped_pairs": trained.skipped_pairs,
         "steps": trained.steps,
-        "files": {"training_plot": reference(model, "training.png")},
+        "files": {"training_plot": model.reference("training.png")},
     }
     return output if resumed is None else {**output, "resumed_from_step": resumed}
 

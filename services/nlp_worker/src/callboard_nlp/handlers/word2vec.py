@@ -11,11 +11,10 @@ from callboard_nlp.engines.word2vec.corpus import Sentences, from_file, from_lis
 from callboard_nlp.engines.word2vec.epochs import Watcher
 from callboard_nlp.engines.word2vec.training import Recipe, Trained, train
 from callboard_nlp.engines.word2vec.vectors import WordVectors
-from callboard_nlp.handlers.artifacts import reference
-from callboard_nlp.handlers.training import Workshop
-from callboard_nlp.models import Models
 from callboard_shared.jobs.nlp import SimilarityInput, Word2VecQueryInput, Word2VecTrainInput
 from callboard_shared.worker import Context, Job
+from callboard_shared.worker.models import Models
+from callboard_shared.worker.workshop import Workshop
 
 
 class Word2VecHandlers:
@@ -47,7 +46,7 @@ class Word2VecHandlers:
             "sentences": trained.sentences,
             "loss": trained.loss,
             "history": [{"epoch": epoch, "loss": loss} for epoch, loss in enumerate(trained.losses, 1)],
-            "file": reference(model, "vectors.bin"),
+            "file": model.reference("vectors.bin"),
         }
 
     def query(self, job: Job[Word2VecQueryInput]) -> dict[str, Any]:

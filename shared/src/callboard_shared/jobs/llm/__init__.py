@@ -3,6 +3,7 @@
 from callboard_shared.jobs.llm.chat import (
     CHAT,
     DEFAULT_CHAT_MODEL,
+    ENGLISH_ALONE,
     MAX_CONVERSATION_CHARS,
     MAX_MESSAGE_CHARS,
     AssistantMessage,
@@ -15,6 +16,6 @@ from callboard_shared.jobs.llm.chat import (
 )
 
 __all__ = [
-    "CHAT", "DEFAULT_CHAT_MODEL", "MAX_CONVERSATION_CHARS", "MAX_MESSAGE_CHARS", "AssistantMessage", "ChatInput",
-    "ChatOutput", "ChatUsage", "ImagePart", "Message", "TextPart",
+    "CHAT", "DEFAULT_CHAT_MODEL", "ENGLISH_ALONE", "MAX_CONVERSATION_CHARS", "MAX_MESSAGE_CHARS", "AssistantMessage",
+    "ChatInput", "ChatOutput", "ChatUsage", "ImagePart", "Message", "TextPart",
 ]  # fmt: skip

@@ -22,6 +22,11 @@ from callboard_shared.jobs.llm.parts import (
 )
 
 DEFAULT_CHAT_MODEL = "gpt-4o"
+ENGLISH_ALONE = (
+    "The local model was made for English, and is small: do not rely on what it says here. For other languages set "
+    "OPENAI_API_KEY where the worker runs, or name a larger model in CALLBOARD_LLM_LOCAL_MODEL."
+)
+"""A warning of an answer, which pages say in their reader's language."""
 MAX_CONVERSATION_CHARS = 4_000_000
 """Of all texts together: some million tokens, the largest window there is."""
 

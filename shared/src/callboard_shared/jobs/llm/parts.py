@@ -64,6 +64,10 @@ class ImageSource(FileInput):
             )
         return self
 
+    @property
+    def address(self) -> str | None:
+        return None if self.url is None or self.url.startswith("data:") else self.url
+
 
 class ImagePart(Input):
     type: Literal["image_url"]

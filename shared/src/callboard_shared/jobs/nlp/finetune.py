@@ -59,8 +59,8 @@ class DatasetFile(FileInput):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        if sum(given is not None for given in (self.file_id, self.base64, self.hub)) != 1:
-            raise ValueError("give one of 'file_id', 'base64' and 'hub', or a list of {text, label}")
+        if sum(given is not None for given in (self.file_id, self.url, self.base64, self.hub)) != 1:
+            raise ValueError("give one of 'file_id', 'url', 'base64' and 'hub', or a list of {text, label}")
         return self
 
 

@@ -9,15 +9,17 @@ call("ZADD", K.runners, NOW + lease_ms, runner)
 
 local claimed, figures = {}, {}
 local batch, room, weight_left = nil, max_total, nil
+local runs = {} -- owner -> jobs claimed here
 
--- Whether this job may join what is claimed so far; takes it if so. "expired" frees its place as well.
+-- Whether this job may join what is claimed so far; takes it if so. "expired" frees its place as well. Gives also
+-- whether it was counted as waiting.
 local function take(id)
   local job = load_job(id)
   if not job then return "gone" end
   if job.expires and not job.claimed and tonumber(job.expires) <= NOW then
     call("ZREM", K.expiry, id)
     end_job(id, "expired", job, {}, figures)
-    return "gone", job.owner
+    return "gone", not job.group
   end
   local key, weight = job.batch or job.type, tonumber(job.weight or "1")
   if batch == nil then
@@ -35,26 +37,26 @@ local function take(id)
     fields[#fields + 1] = int(NOW)
   end
   call("HSET", K.job .. id, unpack(fields))
-  emit_status(id, "running", attempt)
+  emit_status(id, "running", attempt, job)
   notify(id, job.watch)
-  if job.hook and string.find(job.hook, "running", 1, true) then
-    call("XADD", K.outbox, "*", "event", "job.running", "job", id)
-  end
+  tell("job", id, "running", job, attempt)
   claimed[#claimed + 1] = { id, job.type, attempt, job.max_attempts, job.timeout, job.created, key,
     call("GET", K.spec .. id), job.owner }
-  return "taken", job.owner
+  observe("wait", job.type, NOW - tonumber(job.ready_at or job.created))
+  runs[job.owner] = (runs[job.owner] or 0) + 1
+  return "taken", not job.group
 end
 
 local function from_line(priority, owner, most)
   local gone, waiting, stopped = {}, 0, false
   for _, id in ipairs(call("ZRANGE", line_key(priority, owner), 0, most - 1)) do
-    local what, known = take(id)
+    local what, counted = take(id)
     if what == "stay" then
       stopped = true
       break
     end
     gone[#gone + 1] = id
-    if known then waiting = waiting + 1 end
+    if counted then waiting = waiting + 1 end
     if #claimed >= room then break end
   end
   if #gone > 0 then
@@ -64,14 +66,38 @@ local function from_line(priority, owner, most)
   return #gone, stopped
 end
 
+local capped = call("EXISTS", K.caps) == 1
+
+-- How many more jobs of this owner may run.
+local function free(owner)
+  local cap = capped and cap_of(owner, "running")
+  if not cap then return math.huge end
+  return cap - tonumber(call("HGET", K.running, owner) or "0") - (runs[owner] or 0)
+end
+
+-- Those whose turn is next, up to a hundred; who has as many running as the key may have is passed over.
+local function next_owners(priority)
+  if not capped then return call("ZRANGE", K.rota .. priority, 0, 99) end
+  local found, at = {}, 0
+  while #found < 100 do
+    local part = call("ZRANGE", K.rota .. priority, at, at + 99)
+    if #part == 0 then break end
+    for _, owner in ipairs(part) do
+      if free(owner) > 0 then found[#found + 1] = owner end
+    end
+    at = at + 100
+  end
+  return found
+end
+
 -- Round the owners, one job each; alone, an owner may give as many as there is room for.
 local function from_priority(priority)
   while #claimed < room do
-    local owners, progress = call("ZRANGE", K.rota .. priority, 0, 99), false
+    local owners, progress = next_owners(priority), false
     if #owners == 0 then return true end
     local alone = #owners == 1
     for _, owner in ipairs(owners) do
-      local most = alone and math.min(room, max_total) - #claimed or 1
+      local most = alone and math.min(math.min(room, max_total) - #claimed, free(owner)) or 1
       local before = #claimed
       local gone = from_line(priority, owner, most)
       if gone > 0 then progress = true end
@@ -94,6 +120,7 @@ if call("HEXISTS", K.stats, "paused") == 0 then
 end
 
 if #claimed > 0 then
+  observe("batch", claimed[1][2], #claimed)
   -- Their entries in K.expiry stay until the sweep meets them or they are forgotten: taking each out here is what
   -- made claims slower the more jobs waited.
   local leases = {}
@@ -102,11 +129,13 @@ if #claimed > 0 then
     leases[#leases + 1] = job[1]
   end
   call("ZADD", K.lease, unpack(leases))
+  for owner, n in pairs(runs) do call("HINCRBY", K.running, owner, n) end
 end
 write_usage(figures)
 
 local left, ring = 0, 0
 if call("HEXISTS", K.stats, "paused") == 0 then left = total_ready() end
+if capped and max_total > 0 and #claimed == 0 then left = 0 end -- what is ready waits for what its key has running
 if #claimed > 0 or listen_ms == 0 then
   call("ZREM", K.listeners, runner)
 elseif left == 0 then

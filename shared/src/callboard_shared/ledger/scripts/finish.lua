@@ -1,21 +1,22 @@
--- ARGV: runner busy_ms(of the whole batch), then per job:
+-- ARGV: runner busy_ms(of the whole batch) tally(JSON field -> n, what the runner counted itself; or ""), then per job:
 --       id attempt outcome output error usage(JSON) tokens characters files delay_ms reply(JSON of a conversation's turn, or "")
 -- outcome: succeeded | failed | canceled | retry | release. "retry" ends the job when no attempt is left;
 -- "release" hands it back and gives the attempt back too.
 -- Returns per job "committed", or "stale" when the claim was no longer this runner's: then nothing changed.
 local STRIDE = 11
 local runner, busy_ms = ARGV[1], tonumber(ARGV[2])
-local jobs, reply, figures, sample, done = (#ARGV - 2) / STRIDE, {}, {}, {}, 0
-local released = false
+local jobs, reply, figures, sample, done = (#ARGV - 3) / STRIDE, {}, {}, {}, 0
+local released, repeated = false, true
 
 local function back_off(id, job, error, delay_ms)
-  call("ZREM", K.lease, id)
+  give_back(id, job.owner)
+  meter("retried|" .. job.type, 1)
   call("HSET", K.job .. id, "status", "scheduled", "due", int(NOW + delay_ms), "error", error)
   call("HDEL", K.job .. id, "worker", "progress")
   call("ZADD", K.due, NOW + delay_ms, id)
-  count_waiting(job.owner, 1)
+  if not job.group then count_waiting(job.owner, 1) end
   emit(id, "log", '{"level":"warning","message":"attempt ' .. job.attempt .. ' failed and will be tried again"}')
-  emit_status(id, "scheduled", job.attempt)
+  emit_status(id, "scheduled", job.attempt, job)
   notify(id, job.watch)
 end
 
@@ -35,11 +36,12 @@ local function commit(id, job, at)
     fields[#fields + 1] = "files"
     fields[#fields + 1] = ARGV[at + 8]
   end
-  call("ZREM", K.lease, id)
+  give_back(id, job.owner)
   if outcome == "succeeded" or outcome == "canceled" then job.reply = ARGV[at + 10] end
   local add = end_job(id, outcome, job, fields, figures)
   local run_ms = math.max(0, NOW - tonumber(job.claimed))
   add("run_ms", run_ms)
+  observe("run", job.type, run_ms)
   if ARGV[at + 6] ~= "0" then add("tokens", tonumber(ARGV[at + 6])) end
   if ARGV[at + 7] ~= "0" then add("characters", tonumber(ARGV[at + 7])) end
   if outcome == "succeeded" then
@@ -50,7 +52,7 @@ local function commit(id, job, at)
 end
 
 for n = 0, jobs - 1 do
-  local at = 3 + n * STRIDE
+  local at = 4 + n * STRIDE
   local id, attempt, outcome = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local job = load_job(id)
   local active = job and (job.status == "running" or job.status == "canceling")
@@ -61,13 +63,14 @@ for n = 0, jobs - 1 do
   elseif not active then
     reply[#reply + 1] = "committed" -- the same runner and attempt: an answer that was lost on the way
   else
+    repeated = false
     if outcome == "retry" and job.status == "running" and tonumber(attempt) < tonumber(job.max_attempts) then
       back_off(id, job, ARGV[at + 4], tonumber(ARGV[at + 9]))
     elseif outcome == "release" and job.status == "running" then
       back_to_line(id, job, int(tonumber(attempt) - 1))
       released = true
     elseif outcome == "release" then
-      call("ZREM", K.lease, id)
+      give_back(id, job.owner)
       end_job(id, "canceled", job, {}, figures)
     else
       commit(id, job, at)
@@ -76,6 +79,9 @@ for n = 0, jobs - 1 do
   end
 end
 
+if ARGV[3] ~= "" and not repeated then
+  for field, n in pairs(cjson.decode(ARGV[3])) do meter(field, n) end
+end
 write_usage(figures)
 if done > 0 then
   call("HINCRBY", K.stats, "done", done)

@@ -1,5 +1,5 @@
 -- Models that were trained here, and checkpoints of training, each with the records of its files.
--- KEYS: file record prefix, owned prefix, expiry, models prefix, versions prefix, jobs prefix, checkpoints prefix.
+-- KEYS: file record prefix, owned prefix, expiry, models prefix, versions prefix, jobs prefix, checkpoints prefix, bytes by owner.
 -- ARGV: "publish" owner name job record, then per file: id created record
 --         -> {"name@version", 1 if the job had published it before (then nothing changed), its record}
 --       | "find" owner name(with or without @version)  -> {"name@version", record} or nothing
@@ -10,8 +10,13 @@
 local call = redis.call
 local owner = ARGV[2]
 
+local function count(of, bytes)
+  if call("HINCRBY", KEYS[8], of, string.format("%.0f", bytes)) <= 0 then call("HDEL", KEYS[8], of) end
+end
+
 local function put_files(first, of, expires)
   for i = first, #ARGV, 3 do
+    if call("EXISTS", KEYS[1] .. ARGV[i]) == 0 then count(of, cjson.decode(ARGV[i + 2]).bytes) end
     call("SET", KEYS[1] .. ARGV[i], ARGV[i + 2])
     call("ZADD", KEYS[2] .. of, ARGV[i + 1], ARGV[i])
     if expires then call("ZADD", KEYS[3], expires, ARGV[i]) end
@@ -20,6 +25,8 @@ end
 
 local function drop_files(files, of)
   for _, file in ipairs(files) do
+    local record = call("GET", KEYS[1] .. file.id)
+    if record then count(of, -cjson.decode(record).bytes) end
     call("DEL", KEYS[1] .. file.id)
     call("ZREM", KEYS[2] .. of, file.id)
     call("ZREM", KEYS[3], file.id)

@@ -10,8 +10,8 @@ local oldest = 0
 for _, priority in ipairs(call("HKEYS", K.ready)) do
   for _, owner in ipairs(call("ZRANGE", K.rota .. priority, 0, 199)) do
     local first = call("ZRANGE", line_key(priority, owner), 0, 0)[1]
-    local since = first and call("HMGET", K.job .. first, "created", "due") or {}
-    if since[1] then oldest = math.max(oldest, NOW - math.max(tonumber(since[1]), tonumber(since[2] or "0"))) end
+    local since = first and call("HMGET", K.job .. first, "created", "ready_at") or {}
+    if since[1] then oldest = math.max(oldest, NOW - tonumber(since[2] or since[1])) end
   end
 end
 local slots = 0

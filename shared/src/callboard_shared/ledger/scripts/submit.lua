@@ -1,49 +1,22 @@
 -- ARGV: max_waiting max_turns max_bytes (0: no limit), then per job: id owner type priority run_at expires_in timeout
---       max_attempts retention batch weight hook watch dependencies("a b c") spec says   (run_at, expires_in: ms or "")
+--       max_attempts retention batch weight hook watch dependencies("a b c") spec says pipeline group
+--       run_at, expires_in: ms or ""; pipeline: the one of which it is a step, or ""
+--       group: "", or the batch of which it is a line, with what its owner calls it: "batch label"
 --       says: "", or JSON {conversation, body (JSON), title, replaces}: the job answers this message of a conversation
 -- Returns {ring, online workers, paused, {id status created position eta existed}…}. A status that is none accepts
--- nothing: "limit" (waiting), of the conversation "unknown", "full", "busy" (in place of created the job that answers).
+-- nothing: "limit" (waiting), with in place of created how many may, of eta when to come again; of the conversation "unknown", "full", "busy" (in place of created the job that answers).
 -- Fails with an OOM error, as Redis itself does later, while the sweep has found memory short: what was accepted
 -- needs the rest, and the bells (Celery's messages, in the same Redis) do too.
 local held_up = call("HMGET", K.stats, "full", "paused")
 if held_up[1] then return redis.error_reply("OOM the ledger is nearly full") end
 
-local STRIDE = 16
+local STRIDE = 18
 local max_waiting, max_turns, max_bytes = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local jobs = (#ARGV - 3) / STRIDE
 local sequence = call("HINCRBY", K.stats, "sequence", jobs) - jobs
 local online = call("ZCOUNT", K.workers, NOW, "+inf")
 local reply, added, place, fresh = { 0, online, held_up[2] and 1 or 0 }, {}, {}, 0
-local owned, expiry = {}, {}
-
--- Why a message may not join its conversation, if so; of a busy one also the job that answers there.
-local function hindrance(says, owner)
-  local key, turns = K.conversation .. says.conversation, K.turns .. says.conversation
-  local known = call("HMGET", key, "owner", "running", "bytes")
-  if known[1] ~= owner then return "unknown" end
-  if known[2] then return "busy", known[2] end
-  if max_turns > 0 and call("LLEN", turns) + 2 > max_turns then return "full" end
-  if max_bytes > 0 and tonumber(known[3] or "0") + #says.body > max_bytes then return "full" end
-end
-
--- The message joins; if it is the last one said anew, in its place.
-local function join(id, says)
-  local key, turns = K.conversation .. says.conversation, K.turns .. says.conversation
-  local entry, bytes = turn("user", id, "pending", says.body), #says.body
-  local last = says.replaces ~= "" and call("LINDEX", turns, -1)
-  local role, by, _, _, body = parts_of(last or "")
-  if role == "user" and by == says.replaces then
-    call("LSET", turns, -1, entry)
-    bytes = bytes - #body
-  else
-    call("RPUSH", turns, entry)
-  end
-  call("HINCRBY", key, "bytes", bytes)
-  local known = call("HMGET", key, "title", "system", "model")
-  call("HSET", key, "running", id, "told", known[2] or "", "asked", known[3] or "")
-  if not known[1] and says.title ~= "" then call("HSET", key, "title", says.title) end
-  touch(says.conversation)
-end
+local owned, expiry, caps, groups = {}, {}, {}, {}
 
 for n = 0, jobs - 1 do
   local at = 4 + n * STRIDE
@@ -54,17 +27,25 @@ for n = 0, jobs - 1 do
   if known[1] then
     reply[#reply + 1] = { id, known[1], known[2], position(id, owner, priority), false, 1 }
   else
-    added[owner] = added[owner] or { tonumber(call("HGET", K.waiting, owner) or "0"), 0 }
-    local says, refused, by = ARGV[at + 15] ~= "" and cjson.decode(ARGV[at + 15]), nil, nil
-    if max_waiting > 0 and added[owner][1] + added[owner][2] >= max_waiting then
-      refused = "limit"
+    if not added[owner] then
+      added[owner] = { tonumber(call("HGET", K.waiting, owner) or "0"), 0 }
+      caps[owner] = cap_of(owner, "waiting")
+    end
+    local group, label
+    if ARGV[at + 17] ~= "" then group, label = string.match(ARGV[at + 17], "^(%S+) (.*)$") end
+    local says, refused, by, when = ARGV[at + 15] ~= "" and cjson.decode(ARGV[at + 15]), nil, nil, false
+    local counted = ARGV[at + 16] == "" and not group -- pipelines and batches were judged as a whole
+    local most = counted and (caps[owner] or max_waiting) or 0
+    if most > 0 and added[owner][1] + added[owner][2] >= most then
+      -- One start may take longer than the mean; a hundredth of many takes as long as it says.
+      refused, by, when = "limit", int(most), room_ms(priority, math.max(2, most / 100))
     elseif says then
-      refused, by = hindrance(says, owner)
+      refused, by = hindrance(says, owner, max_turns, max_bytes)
     end
     if refused then
-      reply[#reply + 1] = { id, refused, by or "", false, false, 0 }
+      reply[#reply + 1] = { id, refused, by or "", false, when, 0 }
     else
-      added[owner][2] = added[owner][2] + 1
+      if not group then added[owner][2] = added[owner][2] + 1 end
       sequence = sequence + 1
       local status = "queued"
       if dependencies ~= "" then status = "blocked" elseif run_at and run_at > NOW then status = "scheduled" end
@@ -79,6 +60,12 @@ for n = 0, jobs - 1 do
       if ARGV[at + 10] ~= "1" then set("weight", ARGV[at + 10]) end
       if ARGV[at + 11] ~= "" then set("hook", ARGV[at + 11]) end
       if ARGV[at + 12] ~= "" then set("watch", ARGV[at + 12] .. " ") end
+      if ARGV[at + 16] ~= "" then set("pipeline", ARGV[at + 16]) end
+      if group then
+        set("group", group)
+        if label ~= "" then set("label", label) end
+        groups[group] = (groups[group] or 0) + 1
+      end
       if run_at and run_at > NOW then set("due", ARGV[at + 4]) end
       if expires_in then
         local expires = math.max(NOW, run_at or NOW) + expires_in
@@ -91,6 +78,7 @@ for n = 0, jobs - 1 do
         join(id, says)
       end
       call("HSET", key, unpack(fields))
+      meter("sent|" .. job_type, 1)
       call("SET", K.spec .. id, ARGV[at + 14])
       local own = owned[owner] or {}
       owned[owner] = own
@@ -112,9 +100,10 @@ for n = 0, jobs - 1 do
       elseif status == "scheduled" then
         call("ZADD", K.due, run_at, id)
       else
-        call("ZADD", K.blocked, NOW + 5000, id)
+        call("ZADD", K.blocked, NOW + PATIENCE_MS, id)
         for other in string.gmatch(dependencies, "%S+") do call("SADD", K.waits .. id, other) end
       end
+      feed(owner, "status", id, job_type, '{"status":"' .. status .. '","attempt":0}')
       reply[#reply + 1] = { id, status, int(NOW), spot, when, 0 }
     end
   end
@@ -122,6 +111,8 @@ end
 
 for owner, entries in pairs(owned) do call("ZADD", K.owned .. owner, unpack(entries)) end
 if #expiry > 0 then call("ZADD", K.expiry, unpack(expiry)) end
+for group, n in pairs(groups) do call("HINCRBY", K.tally .. group, "submitted", n) end
 for owner, count in pairs(added) do count_waiting(owner, count[2]) end
+write_meters()
 if fresh > 0 then reply[1] = call_for_hands() end
 return reply

@@ -1,5 +1,6 @@
 -- ARGV: limit full(0/1: memory is short, new jobs are to be refused). One pass over a queue: due, lapsed, expired, forgotten; rates; the bell.
--- Returns {ring, more(0/1: a list was longer than the limit), made due, lapsed, expired, forgotten, file ids freed, rows to settle, blocked ids to look at}
+-- Returns {ring, more(0/1: a list was longer than the limit), made due, lapsed, expired, forgotten, file ids freed, rows to settle, blocked ids to look at,
+--          ended steps past their retention as "pipeline id": theirs to keep until it has ended}
 local limit, figures = tonumber(ARGV[1]), {}
 if ARGV[2] == "1" then call("HSET", K.stats, "full", "1") else call("HDEL", K.stats, "full") end
 local function upto(key) return call("ZRANGEBYSCORE", key, "-inf", NOW, "LIMIT", 0, limit) end
@@ -25,11 +26,20 @@ for _, id in ipairs(overdue) do
   end
 end
 
-local files, old = {}, upto(K.ended)
+local files, old, steps, kept_back = {}, upto(K.ended), {}, 0
 for _, id in ipairs(old) do
-  local kept = call("HMGET", K.job .. id, "owner", "files")
-  for file in string.gmatch(kept[2] or "", "%S+") do files[#files + 1] = file end
-  forget(id, kept[1] or "")
+  local kept = call("HMGET", K.job .. id, "owner", "files", "pipeline", "group")
+  if kept[3] then
+    steps[#steps + 1] = kept[3] .. " " .. id
+    kept_back = kept_back + 1
+    call("ZADD", K.ended, "XX", NOW + 30000, id)
+  elseif kept[4] and call("EXISTS", K.tally .. kept[4]) == 1 then -- its batch has not ended
+    kept_back = kept_back + 1
+    call("ZADD", K.ended, "XX", NOW + 30000, id)
+  else
+    for file in string.gmatch(kept[2] or "", "%S+") do files[#files + 1] = file end
+    forget(id, kept[1] or "")
+  end
 end
 write_usage(figures)
 
@@ -62,4 +72,4 @@ for _, id in ipairs(blocked) do call("ZADD", K.blocked, "XX", NOW + 30000, id) e
 local ring = 0
 if total_ready() > 0 then ring = call_for_hands() end
 local more = math.max(#due, #lapsed, #overdue, #old) >= limit and 1 or 0
-return { ring, more, #due, #lapsed, expired, #old, files, call("SRANDMEMBER", K.settle, limit), blocked }
+return { ring, more, #due, #lapsed, expired, #old - kept_back, files, call("SRANDMEMBER", K.settle, limit), blocked, steps }

@@ -3,6 +3,7 @@
 if ARGV[1] == "beat" then
   call("ZADD", K.workers, NOW + tonumber(ARGV[3]), ARGV[2])
   call("HSET", K.worker .. ARGV[2], unpack(ARGV, 4))
+  call("HSET", K.worker .. ARGV[2], "beat", int(NOW))
   call("HSETNX", K.worker .. ARGV[2], "started", int(NOW))
   local slots = 0
   for _, worker in ipairs(call("ZRANGEBYSCORE", K.workers, NOW, "+inf")) do

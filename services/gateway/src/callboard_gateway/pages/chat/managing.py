@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, Request, Response
 
-from callboard_gateway.bodies import validate
 from callboard_gateway.pages.chat import talk as talks
 from callboard_gateway.pages.chat.kindness import KindRoute, from_htmx
 from callboard_gateway.pages.chat.reading import known_models
@@ -14,6 +13,7 @@ from callboard_gateway.pages.chat.writing import Acting, to_talk
 from callboard_gateway.pages.render import part
 from callboard_gateway.routes.conversations import ConversationBody, find
 from callboard_gateway.sessions import Session
+from callboard_shared.documents import validate
 from callboard_shared.errors import NotFound
 from callboard_shared.ledger import conversing
 from callboard_shared.ledger.conversing import Conversation

@@ -79,7 +79,7 @@ async def show(
 ) -> Response:
     """The whole page; ``draft`` and ``fault`` bring back what was not sent, and say why. Raises NotFound."""
     context: dict[str, Any] = talks.NOTHING_SAID
-    provider = "auto"
+    provider, aloud = "auto", False
     if conversation_id is not None:
         found = await find(request, session.owner, conversation_id)
         if before:
@@ -87,7 +87,9 @@ async def show(
         else:
             turns = await talks.excerpt(request, session.owner, conversation_id)
         context = turns.context(request, found)
-        provider = await talks.last_provider(request, turns.turns)
+        provider, aloud = await talks.last_choices(request, turns.turns)
+        if aloud and not before:
+            context["voice"] = await talks.voice_of(request, turns.turns[-1])
     return page(
         request,
         "chat/page.html",
@@ -97,6 +99,7 @@ async def show(
         **await _list(request, session, q, cursor, conversation_id or ""),
         models=known_models(request),
         provider=provider,
+        aloud=aloud,
         draft=draft,
         fault=fault,
     )

@@ -14,16 +14,16 @@ from html import escape
 
 import orjson
 from fastapi import APIRouter, Request, Response
-from starlette.responses import StreamingResponse
 
 from callboard_gateway.desk import Desk
+from callboard_gateway.event_streams import RETRY, EventStreamResponse
+from callboard_gateway.job_stream import JobStream
 from callboard_gateway.pages.chat import talk as talks
 from callboard_gateway.pages.chat.faults import Fault
 from callboard_gateway.pages.chat.markdown import LiveMarkdown
 from callboard_gateway.pages.language import language_of, translator
 from callboard_gateway.pages.render import rendered
 from callboard_gateway.routes.conversations import find
-from callboard_gateway.routes.events import RETRY, Stream
 from callboard_gateway.sessions import Session, find_session
 from callboard_shared.errors import LedgerError, NotFound
 from callboard_shared.ledger import JobRecord
@@ -35,15 +35,13 @@ router = APIRouter()
 PACE_S = 0.08
 """Between two looks at what was said: a reader needs no more, however fast the model is."""
 _LATEST_TURNS = 6
-_HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 
 
 @router.get("/chat/{conversation_id}/replies/{job_id}")
 async def reply_stream(request: Request, conversation_id: str, job_id: str) -> Response:
     """Answers with a stream whatever happens: that is what the page listens to."""
-    return StreamingResponse(
-        _stream(request, conversation_id, job_id), headers=_HEADERS, media_type="text/event-stream"
-    )
+    patience_s = request.app.state.settings.sse_patience_s
+    return EventStreamResponse(_stream(request, conversation_id, job_id), patience_s)
 
 
 async def _stream(request: Request, conversation_id: str, job_id: str) -> AsyncGenerator[bytes]:
@@ -70,7 +68,7 @@ async def _written(request: Request, session: Session, job_id: str) -> AsyncGene
             return
         reply = _Reply(request, job_id)
         yield reply.waits(record)
-        stream = Stream(desk, record, None, request.app.state.settings.sse_comment_s)
+        stream = JobStream(desk, record, None, request.app.state.settings.sse_comment_s)
         async with aclosing(stream.batches()) as batches:
             async for batch in batches:
                 yield batch if isinstance(batch, bytes) else reply.told(batch)
@@ -145,7 +143,8 @@ async def _end(request: Request, session: Session, conversation_id: str, job_id:
         return rendered(request, "chat/_over.html", session, {"fault": Fault("chat_gone"), "gone": job_id})
     turns = [turn for turn in latest.turns if turn.job_id == job_id]
     turn = turns[-1] if turns else None
-    context = latest.context(request, talk) | {"turn": turn, "job_id": job_id}
+    voice = await talks.voice_of(request, turn)
+    context = latest.context(request, talk) | {"turn": turn, "job_id": job_id, "voice": voice}
     return rendered(request, "chat/_end.html", session, context)
 
 

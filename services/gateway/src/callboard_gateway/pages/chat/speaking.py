@@ -43,11 +43,13 @@ async def speak(request: Request, session: Acting, conversation_id: str, index: 
 
 
 @router.get("/chat/speech/{job_id}")
-async def speech(request: Request, session: Annotated[Session, Depends(signed_in)], job_id: str) -> Response:
-    """The player as soon as there is something to play."""
+async def speech(
+    request: Request, session: Annotated[Session, Depends(signed_in)], job_id: str, play: str = "yes"
+) -> Response:
+    """The player as soon as there is something to play. ``play=no``: it was there before, and waits to be asked."""
     desk: Desk = request.app.state.desk
     record = await desk.wait(session.owner, job_id, HELD_S, hang_up(request.receive))
-    return _shown(request, session, record)
+    return _shown(request, session, record, play=play != "no")
 
 
 async def _submit(request: Request, session: Session, text: str) -> JobRecord:
@@ -64,7 +66,7 @@ async def _submit(request: Request, session: Session, text: str) -> JobRecord:
     return await desk.submit(job)
 
 
-def _shown(request: Request, session: Session, record: JobRecord) -> Response:
+def _shown(request: Request, session: Session, record: JobRecord, *, play: bool = True) -> Response:
     output = orjson.loads(record.output) if record.output else {}
     failed = record.status.is_terminal and record.status is not JobStatus.SUCCEEDED
     return part(
@@ -73,5 +75,6 @@ def _shown(request: Request, session: Session, record: JobRecord) -> Response:
         session,
         job_id=record.id,
         file=output.get("file"),
+        play=play,
         fault=faults.of_job(record) if failed else None,
     )

@@ -17,7 +17,8 @@ from callboard_gateway.pages.language import Translate, language_of, translator
 from callboard_shared.errors import NotFound
 from callboard_shared.ids import is_id
 from callboard_shared.jobs import CATALOGUE, CHAT
-from callboard_shared.ledger import AsyncLedger, JobRecord, conversing, verbs
+from callboard_shared.jobs.llm import ENGLISH_ALONE
+from callboard_shared.ledger import AsyncLedger, JobRecord, conversing, pipelining, verbs
 from callboard_shared.ledger.conversing import Conversation, Turn
 from callboard_shared.view import timestamp
 
@@ -49,7 +50,8 @@ class ShownTurn:
 
 
 NOTHING_SAID: dict[str, Any] = {
-    "talk": None, "messages": [], "earlier": 0, "seen": 0, "running": None, "speaks": False,
+    "talk": None, "messages": [], "earlier": 0, "seen": 0, "running": None,
+    "speaks": CATALOGUE.get(SPEECH) is not None, "voice": None,
 }  # fmt: skip
 """What templates get in place of an excerpt, before the first message."""
 
@@ -72,6 +74,7 @@ class Excerpt:
             "seen": self.ends,
             "running": self.running,
             "speaks": CATALOGUE.get(SPEECH) is not None,
+            "voice": None,
         }
 
 
@@ -132,12 +135,11 @@ async def _failed_jobs(request: Request, turns: Sequence[Turn]) -> dict[str, Job
 def _show(
     turns: Sequence[Turn], begins: int, failed: dict[str, JobRecord], t: Translate, at_the_end: bool
 ) -> list[ShownTurn]:
-    labels = labels_of(t)
     last = len(turns) - 1 if at_the_end else len(turns)
     return [
         _asked(turn, begins + n, failed, n == last)
         if turn.role == "user"
-        else _replied(turn, begins + n, labels, n == last)
+        else _replied(turn, begins + n, t, n == last)
         for n, turn in enumerate(turns)
     ]
 
@@ -155,22 +157,42 @@ def _asked(turn: Turn, index: int, failed: dict[str, JobRecord], last: bool) -> 
     )  # fmt: skip
 
 
-def _replied(turn: Turn, index: int, labels: Labels, last: bool) -> ShownTurn:
+def _replied(turn: Turn, index: int, t: Translate, last: bool) -> ShownTurn:
     body = orjson.loads(turn.body)
     text = words_of(body.get("content") or "")
     by = " · ".join(str(body[name]) for name in ("provider", "model") if body.get(name))
     return ShownTurn(
-        index, "assistant", turn.job_id, timestamp(turn.created_ms) or "", text=text, html=render(text, labels),
+        index, "assistant", turn.job_id, timestamp(turn.created_ms) or "", text=text, html=render(text, labels_of(t)),
         by=by, partial=turn.status == "partial", cut=body.get("finish_reason") == "length",
-        warnings=tuple(map(str, body.get("warnings") or ())), speakable=any(c.isalnum() for c in text), last=last,
+        warnings=tuple(_in_words(str(one), t) for one in body.get("warnings") or ()),
+        speakable=any(c.isalnum() for c in text), last=last,
     )  # fmt: skip
 
 
-async def last_provider(request: Request, turns: Sequence[ShownTurn]) -> str:
-    """Who was asked for the last answer, as far as its job is still kept: it is offered again."""
+def _in_words(warning: str, t: Translate) -> str:
+    return t("chat_english_alone") if warning == ENGLISH_ALONE else warning
+
+
+async def last_choices(request: Request, turns: Sequence[ShownTurn]) -> tuple[str, bool]:
+    """Who was asked for the last answer, and whether it was to be spoken, as far as its job is still kept: both are
+    offered again."""
     asked = next((turn.job_id for turn in reversed(turns) if turn.role == "user"), None)
     if asked is None:
-        return "auto"
+        return "auto", False
     (record,) = await ledger_of(request).run(verbs.read(CHAT.queue, [asked]))
     spec = orjson.loads(record.spec) if record is not None else {}
-    return str(spec.get("input", {}).get("provider", "auto"))
+    return str(spec.get("input", {}).get("provider", "auto")), "pipeline" in spec
+
+
+async def voice_of(request: Request, turn: ShownTurn | None) -> JobRecord | None:
+    """The job that speaks a reply, where that was wished with the message and the reply is whole."""
+    if turn is None or turn.role != "assistant" or turn.partial:
+        return None
+    (record,) = await ledger_of(request).run(verbs.read(CHAT.queue, [turn.job_id]))
+    step: dict[str, str] = (orjson.loads(record.spec).get("pipeline") or {}) if record is not None else {}
+    pipeline = await ledger_of(request).run(pipelining.find(step["id"])) if step else None
+    for one in pipeline.steps if pipeline is not None else ():
+        if one.type == SPEECH and step["step"] in one.needs:
+            (voice,) = await ledger_of(request).run(verbs.read(one.queue, [one.job_id]))
+            return voice
+    return None

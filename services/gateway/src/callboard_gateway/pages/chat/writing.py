@@ -8,18 +8,20 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Form, Request, Response
 
 from callboard_gateway.auth import KeyRing
-from callboard_gateway.bodies import validate
 from callboard_gateway.desk import Desk
 from callboard_gateway.pages.chat import faults
 from callboard_gateway.pages.chat import talk as talks
 from callboard_gateway.pages.chat.kindness import PROBLEM_PLACE, KindRoute, from_htmx
 from callboard_gateway.pages.chat.reading import show
 from callboard_gateway.pages.render import part
+from callboard_gateway.pipeline_desk import PipelineDesk
 from callboard_gateway.routes.conversations import ConversationBody, begin, find
 from callboard_gateway.sessions import Session, acting
+from callboard_shared.documents import validate
 from callboard_shared.errors import CallboardError, Conflict, NotFound
 from callboard_shared.jobs import CHAT
-from callboard_shared.ledger import NewJob, conversing
+from callboard_shared.ledger import conversing
+from callboard_shared.pipelines.references import escape
 
 router = APIRouter(route_class=KindRoute)
 
@@ -27,7 +29,7 @@ router = APIRouter(route_class=KindRoute)
 async def counted(request: Request, session: Annotated[Session, Depends(acting)]) -> Session:
     """Who may write, within the rate limit of the key. Raises LimitReached."""
     keyring: KeyRing = request.app.state.keyring
-    keyring.count(session.owner, request.scope)
+    await keyring.count(session.owner, session.key.limits, request.scope)
     return session
 
 
@@ -43,13 +45,14 @@ async def first_message(
     provider: Text = "auto",
     system: Text = "",
     model: Text = "",
+    aloud: Text = "",
 ) -> Response:
     """Begins a conversation. Nothing of it stays if its message is not accepted."""
     try:
         told = {"system": system.replace("\r\n", "\n").strip() or None, "model": model.strip() or None}
         conversation_id = await begin(request, session.owner, validate(ConversationBody, told))
         try:
-            await _desk(request).submit(_message(request, session, conversation_id, content, provider))
+            await _say(request, session, conversation_id, content, provider, aloud=bool(aloud))
         except CallboardError:
             await talks.ledger_of(request).run(conversing.remove(session.owner, conversation_id))
             raise
@@ -69,6 +72,7 @@ async def next_message(
     conversation_id: str,
     content: Text = "",
     provider: Text = "auto",
+    aloud: Text = "",
     seen: Annotated[int, Form(ge=0)] = 0,
 ) -> Response:
     """Answers with what this tab has not yet shown: the message, and what came from others since ``seen``; also where
@@ -76,7 +80,7 @@ async def next_message(
     found = await find(request, session.owner, conversation_id)
     fault, status, headers = None, 200, {}
     try:
-        await _desk(request).submit(_message(request, session, conversation_id, content, provider))
+        await _say(request, session, conversation_id, content, provider, aloud=bool(aloud))
     except CallboardError as error:
         if from_htmx(request) and not isinstance(error, Conflict):
             raise
@@ -87,6 +91,7 @@ async def next_message(
         return await show(request, session, conversation_id, draft=content, fault=fault, status=status)
     turns = await talks.excerpt(request, session.owner, conversation_id, seen)
     context = turns.context(request, found) | {"earlier": 0, "fault": fault}
+    context["voice"] = await talks.voice_of(request, turns.turns[-1]) if aloud and turns.turns else None
     template = "chat/_said.html" if fault is None else "chat/_busy.html"
     return part(request, template, session, status=status, headers=headers, **context)
 
@@ -127,16 +132,25 @@ def to_talk(request: Request, conversation_id: str) -> Response:
     return Response(status_code=303, headers={"Location": path})
 
 
-def _message(request: Request, session: Session, conversation_id: str, content: str, provider: str) -> NewJob:
-    """The job that answers ``content``. Raises Invalid."""
-    said: dict[str, Any] = {
-        "conversation_id": conversation_id,
-        "message": content.replace("\r\n", "\n"),  # as forms send a new line
-    }
+async def _say(
+    request: Request, session: Session, conversation_id: str, content: str, provider: str, *, aloud: bool
+) -> None:
+    """Submit the job that answers ``content``; with ``aloud`` as a pipeline whose second step speaks the answer."""
+    content = content.replace("\r\n", "\n")  # as forms send a new line
+    said: dict[str, Any] = {"conversation_id": conversation_id, "message": content}
     if provider != "auto":
         said["provider"] = provider
     traceparent = request.scope.get("callboard.traceparent")
-    return _desk(request).reader.read({"type": CHAT.name, "input": said}, session.owner, traceparent)
+    if not aloud:
+        desk = _desk(request)
+        await desk.submit(desk.reader.read({"type": CHAT.name, "input": said}, session.owner, traceparent))
+        return
+    pipelines: PipelineDesk = request.app.state.pipelines
+    steps = {
+        "say": {"type": CHAT.name, "input": said | {"message": escape(content)}},
+        "voice": {"type": talks.SPEECH, "input": {"text": "${say.output.message.content}"}},
+    }
+    await pipelines.submit(pipelines.reader.read({"steps": steps}, session.owner, traceparent))
 
 
 def _desk(request: Request) -> Desk:

@@ -31,7 +31,7 @@ def open_base(folder: Path, name: str, labels: Sequence[str]) -> tuple[Any, Any,
     _check(folder, name)
     try:
         vocabulary = read_vocabulary(folder)
-        tokenizer = AutoTokenizer.from_pretrained(folder, **_SAFE)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **_SAFE)  # nosec B615  # a local folder
         if tokenizer.pad_token is None:
             raise ValueError("its tokenizer has no padding token")
         return _with_head(folder, labels), tokenizer, vocabulary.window
@@ -66,7 +66,7 @@ def _check(folder: Path, name: str) -> None:
 
 
 def _with_head(folder: Path, labels: Sequence[str]) -> Any:
-    config = AutoConfig.from_pretrained(folder, **_SAFE)
+    config = AutoConfig.from_pretrained(folder, **_SAFE)  # nosec B615  # a local folder
     knew = [str(config.id2label[index]) for index in sorted(config.id2label)]
     is_classifier = any("SequenceClassification" in name for name in config.architectures or ())
     config.id2label = dict(enumerate(labels))
@@ -74,7 +74,7 @@ def _with_head(folder: Path, labels: Sequence[str]) -> Any:
     config.problem_type = "single_label_classification"
     if is_classifier and knew != list(labels):
         return _new_head(folder, config)
-    return AutoModelForSequenceClassification.from_pretrained(
+    return AutoModelForSequenceClassification.from_pretrained(  # nosec B615  # a local folder
         folder, config=config, dtype=torch.float32, use_safetensors=True, **_SAFE
     )
 
@@ -84,7 +84,7 @@ def _new_head(folder: Path, config: Any) -> Any:
     fresh = AutoModelForSequenceClassification.from_config(  # type: ignore[no-untyped-call]
         config, dtype=torch.float32
     )
-    trained = AutoModelForSequenceClassification.from_pretrained(
+    trained = AutoModelForSequenceClassification.from_pretrained(  # nosec B615  # a local folder
         folder,
         config=config,
         dtype=torch.float32,

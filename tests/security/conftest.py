@@ -1,0 +1,19 @@
+"""Fixtures of the security tests; the modules beside this one are importable by name."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from house import House, house_at
+
+
+@pytest.fixture(scope="module")
+def house(valkey_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with house_at(valkey_server, tmp_path_factory.mktemp("house")) as house:
+        yield house
