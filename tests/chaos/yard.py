@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import httpx
+import next_release
 import redis
 from pydantic import SecretStr
 from scale import HEARTBEAT_S, LEASE_S
@@ -79,13 +80,16 @@ class Restarts:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """workers: as ``CALLBOARD_WORKERS``; errands: workers of queue ``nlp`` that do as they are told; env: further
-    settings; links: names of proxies; reach: per member (or its kind) which address leads through which of them; own: settings of single members."""
+    settings; links: names of proxies; reach: per member (or its kind) which address leads through which of them; own: settings of single members;
+    releases: a folder whose files name each member's sources, all of them ``at_first``'s (``next_release.py``)."""
 
     workers: str = COURIERS_ONLY
     errands: int = 0
     env: Mapping[str, str] = field(default_factory=dict)
     reach: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     own: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    releases: Path | None = None
+    at_first: str = ""
 
 
 class Yard:
@@ -164,7 +168,12 @@ class Yard:
             Member(f"errand-{number}", argv, {**env, "PYTHONPATH": path}, ("nlp",))
             for number in range(1, self.plan.errands + 1)
         ]
-        return [*service_members(settings, env), *errands]
+        members = [*service_members(settings, env), *errands]
+        if self.plan.releases is None:
+            return members
+        for member in members:
+            (self.plan.releases / member.name).write_text(self.plan.at_first)
+        return [next_release.startable(member, self.plan.releases) for member in members]
 
     def _addressed(self, member: Member, port: int) -> Member:
         kind = member.name.partition("-")[0]

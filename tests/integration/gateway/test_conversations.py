@@ -10,7 +10,12 @@ import orjson
 import pytest
 from pydantic import BaseModel, SecretStr
 
-from callboard_gateway.schemas import ConversationList, ConversationMessage, ConversationObject, MessageList
+from callboard_gateway.conversation_schemas import (
+    ConversationList,
+    ConversationMessage,
+    ConversationObject,
+    MessageList,
+)
 from callboard_gateway.settings import GatewaySettings
 from callboard_shared.ids import new_id
 from callboard_shared.ledger import AsyncLedger, ClaimedJob, Ended, verbs

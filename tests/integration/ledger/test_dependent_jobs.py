@@ -8,7 +8,7 @@ from builders import LEASE_MS, RUNNER, a_job, read, submit
 from clocked import START_MS, ClockedLedger
 from couriers import Courier
 
-from callboard_shared.ledger import Ended, NewJob, verbs
+from callboard_shared.ledger import Ended, NewJob, settling, verbs
 from callboard_shared.ledger.keys import of
 from callboard_shared.states import JobStatus
 
@@ -26,7 +26,7 @@ def say_after(ledger: ClockedLedger, *others: NewJob, registered: bool = True, *
     job = a_job(queue="llm", type="llm.chat", after=tuple(other.id for other in others), **fields)
     submit(ledger, job)
     for other in others if registered else ():
-        assert ledger.run(verbs.depend(other.id, other.queue, job.id, "llm")) == "pending"
+        assert ledger.run(settling.depend(other.id, other.queue, job.id, "llm")) == "pending"
     return job
 
 
@@ -79,7 +79,7 @@ def test_a_failure_passes_on_along_a_chain(ledger: ClockedLedger) -> None:
     second = say_after(ledger, first)
     third = a_job(queue="tts", after=(second.id,))
     submit(ledger, third)
-    ledger.run(verbs.depend(second.id, "llm", third.id, "tts"))
+    ledger.run(settling.depend(second.id, "llm", third.id, "tts"))
     ledger.run(verbs.cancel(first.id, "nlp"))
     sweep_all(ledger)
     sweep_all(ledger)
@@ -91,16 +91,16 @@ def test_a_dependency_that_has_ended_already_answers_how(ledger: ClockedLedger) 
     end(ledger, first)
     job = a_job(queue="llm", after=(first.id,))
     submit(ledger, job)
-    assert ledger.run(verbs.depend(first.id, "nlp", job.id, "llm")) == "succeeded"
-    assert ledger.run(verbs.settle(job.id, "llm", first.id, "succeeded"))[1] == "ready"
-    assert ledger.run(verbs.depend("job_nobody", "nlp", job.id, "llm")) == "missing"
+    assert ledger.run(settling.depend(first.id, "nlp", job.id, "llm")) == "succeeded"
+    assert ledger.run(settling.settle(job.id, "llm", first.id, "succeeded"))[1] == "ready"
+    assert ledger.run(settling.depend("job_nobody", "nlp", job.id, "llm")) == "missing"
 
 
 def test_being_told_twice_changes_nothing(ledger: ClockedLedger) -> None:
     first = see(ledger)
     job = say_after(ledger, first)
-    assert ledger.run(verbs.settle(job.id, "llm", first.id, "succeeded"))[1] == "ready"
-    assert ledger.run(verbs.settle(job.id, "llm", first.id, "failed")) == (False, "ignored", b"")
+    assert ledger.run(settling.settle(job.id, "llm", first.id, "succeeded"))[1] == "ready"
+    assert ledger.run(settling.settle(job.id, "llm", first.id, "failed")) == (False, "ignored", b"")
     assert read(ledger, job.id, "llm").status is S.QUEUED
 
 
@@ -155,7 +155,7 @@ def test_a_courier_that_crashed_between_telling_and_striking_tells_again_in_vain
     job = say_after(ledger, first)
     end(ledger, first)
     (row,) = ledger.run(verbs.sweep("nlp")).settle
-    ledger.run(verbs.settle(job.id, "llm", first.id, "succeeded"))
+    ledger.run(settling.settle(job.id, "llm", first.id, "succeeded"))
     end(ledger, job)
     assert Courier(ledger, QUEUES).dependents.settle_row("nlp", row) == ("llm", False)
     assert read(ledger, job.id, "llm").status is S.SUCCEEDED

@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 from model import ModelJob, ModelLedger
 
 from callboard_shared.errors import LimitReached
-from callboard_shared.ledger import Ended, NewJob, Submitted, verbs
+from callboard_shared.ledger import Ended, NewJob, Submitted, settling, verbs
 from callboard_shared.ledger.keys import of
 from callboard_shared.settings import LedgerSettings
 from callboard_shared.states import ACTIVE, MOVES, TERMINAL, WAITING, JobStatus
@@ -107,11 +107,11 @@ class LedgerStories(RuleBasedStateMachine):
         return {job_id: place for place, job_id in enumerate(self.model.order(), 1)}
 
     def _settle(self, dependent: str, other: str, outcome: str) -> None:
-        _, said, _ = self.ledger.run(verbs.settle(dependent, QUEUE, other, outcome))
+        _, said, _ = self.ledger.run(settling.settle(dependent, QUEUE, other, outcome))
         assert said == self.model.settle(dependent, other, outcome)
 
     def _register(self, dependent: str, other: str) -> None:
-        said = self.ledger.run(verbs.depend(other, QUEUE, dependent, QUEUE))
+        said = self.ledger.run(settling.depend(other, QUEUE, dependent, QUEUE))
         assert said == self.model.depend(other, dependent)
         if said != "pending":
             self._settle(dependent, other, said)
@@ -288,10 +288,10 @@ class LedgerStories(RuleBasedStateMachine):
             for row in swept.settle:
                 job_id, outcome, _, dependent = row.split()
                 self._settle(dependent, job_id, outcome)
-                self.ledger.run(verbs.settled(QUEUE, row))
+                self.ledger.run(settling.settled(QUEUE, row))
                 self.model.settlements.discard((job_id, outcome, dependent))
             for dependent in swept.blocked:
-                for other in self.ledger.run(verbs.waits_for(dependent, QUEUE)):
+                for other in self.ledger.run(settling.waits_for(dependent, QUEUE)):
                     self._register(dependent, other)
 
     @rule(pausing=st.booleans())

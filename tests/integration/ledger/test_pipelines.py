@@ -15,7 +15,7 @@ from couriers import Courier
 from callboard_gateway.pipeline_submission import PipelineReader
 from callboard_shared.files import FileRecord, Files, LocalStore
 from callboard_shared.ids import new_id
-from callboard_shared.ledger import Ended, JobRecord, conversing, filing, pipelining, upkeep, verbs
+from callboard_shared.ledger import Ended, JobRecord, conversing, filing, pipelining, settling, upkeep, verbs
 from callboard_shared.ledger.keys import PIPELINES, of
 from callboard_shared.ledger.pipelining import NewPipeline, PipelineRecord
 from callboard_shared.states import JobStatus
@@ -454,7 +454,7 @@ def test_two_couriers_that_fill_in_the_same_step_start_it_once(
     run(ledger, pipeline, "see")
     voice = pipeline.jobs[1].id
     first, slow = (courier.dependents, Courier(ledger, QUEUES).dependents)
-    assert ledger.run(verbs.settle(voice, "tts", pipeline.jobs[0].id, "succeeded"))[1] == "unfilled"
+    assert ledger.run(settling.settle(voice, "tts", pipeline.jobs[0].id, "succeeded"))[1] == "unfilled"
     assert first.settle(voice, "tts", pipeline.jobs[0].id, "succeeded") is True
     run(ledger, pipeline, "voice", output={"file": {}})
     assert slow._make_whole(voice, "tts", pipeline.jobs[0].id) is False

@@ -10,7 +10,7 @@ from clocked import START_MS, ClockedLedger
 
 from callboard_shared.files import FileRecord
 from callboard_shared.ids import new_id
-from callboard_shared.ledger import AsyncLedger, JobRecord, Ledger, filing, upkeep, verbs
+from callboard_shared.ledger import AsyncLedger, JobRecord, Ledger, filing, settling, upkeep, verbs
 from callboard_shared.ledger.keys import of
 from callboard_shared.ledger.lookup import find_job, list_jobs, read_jobs
 
@@ -46,13 +46,13 @@ def keys_that_name(ledger: ClockedLedger, job_id: str) -> list[str]:
 def ended_job(ledger: ClockedLedger) -> str:
     """A job with all that a job can leave behind."""
     job = submitted(ledger, retention_ms=1_000, expires_in_ms=60_000, watcher="gw", after=("job_before",))
-    ledger.run(verbs.settle(job.id, QUEUE, "job_before", "succeeded"))
-    ledger.run(verbs.depend(job.id, QUEUE, "job_later", "llm"))
+    ledger.run(settling.settle(job.id, QUEUE, "job_before", "succeeded"))
+    ledger.run(settling.depend(job.id, QUEUE, "job_later", "llm"))
     claim(ledger)
     ledger.run(verbs.report(QUEUE, RUNNER, job.id, 1, [("log", b"{}")], b"{}"))
     finish(ledger, job.id, 1, "succeeded", output=b"1", files=("file_1", "file_2"))
     for row in ledger.run(verbs.sweep(QUEUE)).settle:
-        ledger.run(verbs.settled(QUEUE, row))
+        ledger.run(settling.settled(QUEUE, row))
     return job.id
 
 

@@ -40,9 +40,7 @@ def run(
         list[str] | None,
         typer.Option(metavar="[FIELD=]PATH", help="Upload a file and put it into the input."),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the output as JSON, and nothing else.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only the output, as JSON.")] = False,
     detach: Annotated[bool, typer.Option(help="Do not wait: print the job's id and end.")] = False,
     save: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Download the files of the output.")

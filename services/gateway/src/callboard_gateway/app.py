@@ -69,13 +69,11 @@ def create_app(
     """The gateway as an ASGI application. Settings that are not given come from the environment."""
     settings = settings or GatewaySettings()
     ledger_settings = ledger_settings or LedgerSettings()
-    broker = broker_settings or BrokerSettings()
-    broker = BrokerSettings(broker_url=broker.broker_url or ledger_settings.redis_url)
     app = FastAPI(
         title="Callboard", lifespan=_lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
     )
     ledger = PromptLedger(ledger_settings, patience_s=settings.submit_timeout_s)
-    bell = AsyncBell(Bell(celery_app("callboard-gateway", broker)))
+    bell = _bell(broker_settings or BrokerSettings(), ledger_settings)
     app.state.settings = settings
     app.state.ledger = ledger
     app.state.bell = bell
@@ -84,12 +82,7 @@ def create_app(
     app.state.models = KnownModels(ledger)
     app.state.submitter = _submitter(settings, ledger, bell)
     app.state.counters = SharedCounters(ledger_settings)
-    app.state.keyring = KeyRing(
-        ledger,
-        RateLimiter(app.state.counters, settings.rate_limit_per_s, settings.rate_limit_burst),
-        cache_s=settings.key_cache_s,
-        admin_secret=settings.admin_key.get_secret_value() if settings.admin_key else None,
-    )
+    app.state.keyring = _keyring(settings, ledger, app.state.counters)
     pictures = PictureSettings()
     references = References(ledger, app.state.models, lambda: app.state.files.files.store, pictures)
     app.state.urls = (outbound_settings or OutboundSettings()).policy
@@ -113,9 +106,7 @@ def create_app(
     app.state.pipelines = PipelineDesk(
         app.state.desk,
         references,
-        PipelineReader(
-            app.state.desk.reader, (settings.max_conversation_messages, settings.max_conversation_bytes)
-        ),
+        PipelineReader(app.state.desk.reader, _room(settings)),
         max_waiting=settings.max_waiting_jobs,
         limits_of=app.state.keyring.limits_of,
         ring=bell.ring_soon,
@@ -130,6 +121,11 @@ def create_app(
     return app
 
 
+def _bell(broker: BrokerSettings, ledger: LedgerSettings) -> AsyncBell:
+    broker = BrokerSettings(broker_url=broker.broker_url or ledger.redis_url)
+    return AsyncBell(Bell(celery_app("callboard-gateway", broker)))
+
+
 def _submitter(settings: GatewaySettings, ledger: PromptLedger, bell: AsyncBell) -> Submitter:
     return Submitter(
         ledger,
@@ -137,6 +133,20 @@ def _submitter(settings: GatewaySettings, ledger: PromptLedger, bell: AsyncBell)
         max_waiting=settings.max_waiting_jobs,
         max_turns=settings.max_conversation_messages,
         max_bytes=settings.max_conversation_bytes,
+    )
+
+
+def _room(settings: GatewaySettings) -> tuple[int, int]:
+    """(messages, bytes) that one conversation may hold."""
+    return settings.max_conversation_messages, settings.max_conversation_bytes
+
+
+def _keyring(settings: GatewaySettings, ledger: PromptLedger, counters: SharedCounters) -> KeyRing:
+    return KeyRing(
+        ledger,
+        RateLimiter(counters, settings.rate_limit_per_s, settings.rate_limit_burst),
+        cache_s=settings.key_cache_s,
+        admin_secret=settings.admin_key.get_secret_value() if settings.admin_key else None,
     )
 
 

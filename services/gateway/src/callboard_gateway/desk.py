@@ -20,7 +20,7 @@ from callboard_gateway.submitter import Submitter
 from callboard_shared.errors import CallboardError, Conflict, Invalid, LedgerError, NotFound
 from callboard_shared.ids import is_id, new_id
 from callboard_shared.jobs import CATALOGUE
-from callboard_shared.ledger import AsyncLedger, JobRecord, NewJob, Submitted, pipelining, verbs
+from callboard_shared.ledger import AsyncLedger, JobRecord, NewJob, Submitted, pipelining, settling, verbs
 from callboard_shared.ledger.lookup import find_job, read_jobs
 from callboard_shared.ledger.news import Bulletin, News
 from callboard_shared.pipelines.view import unfilled
@@ -287,10 +287,10 @@ class Desk:
         """
         pairs = [(job, one) for job in jobs for one in job.after]
         replies = await self.ledger.run_many(
-            [verbs.depend(one, queues[one], job.id, job.queue) for job, one in pairs]
+            [settling.depend(one, queues[one], job.id, job.queue) for job, one in pairs]
         )
         over = [
-            (job, verbs.settle(job.id, job.queue, one, reply))
+            (job, settling.settle(job.id, job.queue, one, reply))
             for (job, one), reply in zip(pairs, replies, strict=True)
             if not isinstance(reply, LedgerError) and reply != "pending"
         ]

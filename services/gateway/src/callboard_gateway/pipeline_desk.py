@@ -19,7 +19,7 @@ from callboard_gateway.wholes import WholeDesk
 from callboard_shared.access import KeyLimits
 from callboard_shared.errors import CallboardError, Conflict, Invalid, LedgerError, LedgerFull, NotFound
 from callboard_shared.ids import is_id
-from callboard_shared.ledger import Call, Filled, JobRecord, NewJob, conversing, pipelining, verbs
+from callboard_shared.ledger import Call, Filled, JobRecord, NewJob, conversing, pipelining, settling
 from callboard_shared.ledger.lookup import read_jobs
 from callboard_shared.ledger.pipelining import PER_CALL, NewPipeline, PipelineRecord
 from callboard_shared.ledger.saying import refusal
@@ -227,4 +227,4 @@ class PipelineDesk(WholeDesk[NewPipeline, Pipeline]):
 
 def _begun(job: NewJob, made: Filled | bytes) -> Call[tuple[bool, str, bytes]]:
     """Tell a job that waits for its pipeline that this has begun."""
-    return verbs.settle(job.id, job.queue, job.pipeline, "succeeded", made)
+    return settling.settle(job.id, job.queue, job.pipeline, "succeeded", made)

@@ -11,8 +11,8 @@ from callboard_shared.models import ModelInfo
 from callboard_shared.states import JobStatus
 from callboard_shared.voices import VoiceInfo
 
-_AT = "2026-11-22T09:30:00.000Z"
-_JOB_ID = "job_01kaq3v5ef7v8m2c4r6t8w0y2z"
+AT = "2026-11-22T09:30:00.000Z"
+JOB_ID = "job_01kaq3v5ef7v8m2c4r6t8w0y2z"
 
 
 class FieldError(BaseModel):
@@ -59,15 +59,15 @@ class Job(BaseModel):
         json_schema_extra={
             "examples": [
                 {
-                    "id": _JOB_ID, "type": "system.echo", "queue": "system", "status": "succeeded", "priority": 0,
+                    "id": JOB_ID, "type": "system.echo", "queue": "system", "status": "succeeded", "priority": 0,
                     "input": {"value": {"hello": "world"}}, "output": {"value": {"hello": "world"}}, "error": None,
                     "progress": None, "queue_position": None, "eta_s": None, "waiting_for": None, "attempt": 1,
                     "max_attempts": 3, "timeout_s": 900, "worker": "system@host-1", "metadata": {"order": "17"},
-                    "usage": {"queue_ms": 2, "run_ms": 1}, "created_at": _AT, "scheduled_for": None,
-                    "started_at": _AT, "finished_at": _AT, "expires_at": "2026-11-23T09:30:00.000Z",
+                    "usage": {"queue_ms": 2, "run_ms": 1}, "created_at": AT, "scheduled_for": None,
+                    "started_at": AT, "finished_at": AT, "expires_at": "2026-11-23T09:30:00.000Z",
                     "links": {
-                        "self": f"/v1/jobs/{_JOB_ID}", "events": f"/v1/jobs/{_JOB_ID}/events",
-                        "cancel": f"/v1/jobs/{_JOB_ID}/cancel",
+                        "self": f"/v1/jobs/{JOB_ID}", "events": f"/v1/jobs/{JOB_ID}/events",
+                        "cancel": f"/v1/jobs/{JOB_ID}/cancel",
                     },
                 }
             ]
@@ -166,14 +166,14 @@ class PipelineObject(BaseModel):
                 {
                     "id": _PIPELINE_ID, "status": "running",
                     "steps": {
-                        "say": {"job_id": _JOB_ID, "type": "llm.chat", "status": "running", "after": [], "job": None},
+                        "say": {"job_id": JOB_ID, "type": "llm.chat", "status": "running", "after": [], "job": None},
                         "voice": {
                             "job_id": "job_01kaq3v5ef7v8m2c4r6t8w0y30", "type": "tts.speech", "status": "blocked",
                             "after": ["say"], "job": None,
                         },
                     },
                     "progress": {"fraction": 0.0, "step": 0, "steps": 2, "message": "running: say"},
-                    "output": None, "error": None, "metadata": {}, "created_at": _AT, "finished_at": None,
+                    "output": None, "error": None, "metadata": {}, "created_at": AT, "finished_at": None,
                     "links": {
                         "self": f"/v1/pipelines/{_PIPELINE_ID}", "events": f"/v1/pipelines/{_PIPELINE_ID}/events",
                         "cancel": f"/v1/pipelines/{_PIPELINE_ID}/cancel",
@@ -199,83 +199,6 @@ class PipelineObject(BaseModel):
 
 class PipelineList(BaseModel):
     data: list[PipelineObject]
-    next_cursor: str | None
-
-
-_CONVERSATION_ID = "conv_01kaq3v5ef7v8m2c4r6t8w0y2z"
-
-
-class ConversationMessage(BaseModel):
-    """One message of a conversation. `pending`: its job has not ended; `answered`: the reply is the next; `failed` and
-    `canceled`: it has none, and the model does not hear it again. Of a reply, `partial`: it was broken off."""
-
-    role: Literal["user", "assistant", "system"]
-    content: str | list[dict[str, Any]] = Field(description="A text, or (of the user) a list of parts.")
-    job_id: str | None = Field(description="The job that answers, or that gave the reply.")
-    status: Literal["pending", "answered", "failed", "canceled", "complete", "partial"]
-    created_at: str
-    model: str | None = Field(default=None, description="Of a reply: the model that gave it.")
-    provider: str | None = Field(default=None, description="Of a reply: openai or local.")
-    finish_reason: str | None = Field(default=None, description="Of a reply: as in the job's output.")
-    warnings: list[str] | None = Field(
-        default=None, description="Of a reply: such as that a long history was cut."
-    )
-
-
-class MessageList(BaseModel):
-    data: list[ConversationMessage]
-    next_cursor: str | None
-
-
-class ConversationLinks(BaseModel):
-    self: str
-    messages: str
-    export: str
-
-
-class ConversationObject(BaseModel):
-    """A conversation. At most one job answers in it at a time."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": _CONVERSATION_ID, "title": "What is the capital of France?", "model": None,
-                    "message_count": 2, "running_job_id": None, "created_at": _AT, "updated_at": _AT,
-                    "links": {
-                        "self": f"/v1/conversations/{_CONVERSATION_ID}",
-                        "messages": f"/v1/conversations/{_CONVERSATION_ID}/messages",
-                        "export": f"/v1/conversations/{_CONVERSATION_ID}/export",
-                    },
-                    "messages": [
-                        {
-                            "role": "user", "content": "What is the capital of France?", "job_id": _JOB_ID,
-                            "status": "answered", "created_at": _AT,
-                        },
-                        {
-                            "role": "assistant", "content": "Paris.", "model": "gpt-4o", "provider": "openai",
-                            "finish_reason": "stop", "job_id": _JOB_ID, "status": "complete", "created_at": _AT,
-                        },
-                    ],
-                }
-            ]
-        }
-    )  # fmt: skip
-
-    id: str
-    title: str | None = Field(description="As given, or the first words of the first message.")
-    model: str | None
-    message_count: int
-    running_job_id: str | None = Field(description="The job that is answering.")
-    created_at: str
-    updated_at: str
-    links: ConversationLinks
-    system: str | None = Field(default=None, description="Only where it is asked for, or was just set.")
-    messages: list[ConversationMessage] = Field(default=[], description="Only of one that is read by itself.")
-
-
-class ConversationList(BaseModel):
-    data: list[ConversationObject]
     next_cursor: str | None
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from callboard_shared.errors import CallboardError, LedgerError
-from callboard_shared.ledger import keys, pipelining, verbs
+from callboard_shared.ledger import keys, pipelining, settling, verbs
 from callboard_shared.ledger.client import Call, Ledger
 from callboard_shared.ledger.records import Filled, JobRecord
 from callboard_shared.ledger.saying import refusal
@@ -38,12 +38,12 @@ class Dependencies:
             ring = False
         else:
             ring = self.settle(dependent_id, dependent_queue, job_id, outcome)
-        self._ledger.run(verbs.settled(queue, row))
+        self._ledger.run(settling.settled(queue, row))
         return dependent_queue, ring
 
     def settle(self, job_id: str, queue: str, other: str, outcome: str) -> bool:
         """Tell a blocked job how ``other`` ended; whether to ring for its queue."""
-        ring, what, _ = self._ledger.run(verbs.settle(job_id, queue, other, outcome))
+        ring, what, _ = self._ledger.run(settling.settle(job_id, queue, other, outcome))
         return self._make_whole(job_id, queue, other) if what == "unfilled" else ring
 
     def _make_whole(self, job_id: str, queue: str, other: str) -> bool:
@@ -56,18 +56,20 @@ class Dependencies:
             raise
         except CallboardError as error:
             made = self._problem(error)
-        ring, what, answering = self._ledger.run(verbs.settle(job_id, queue, other, "succeeded", made))
+        ring, what, answering = self._ledger.run(settling.settle(job_id, queue, other, "succeeded", made))
         refused = refusal(what, answering)
         if refused is not None:
             made = self._problem(refused)
-            ring, _, _ = self._ledger.run(verbs.settle(job_id, queue, other, "succeeded", made))
+            ring, _, _ = self._ledger.run(settling.settle(job_id, queue, other, "succeeded", made))
         return ring
 
     def register_again(self, job_id: str, queue: str) -> bool:
         """Register a blocked job once more with all it waits for; whether to ring for its queue."""
         ring = False
-        for other in self._ledger.run(verbs.waits_for(job_id, queue)):
-            states = [self._ledger.run(verbs.depend(other, where, job_id, queue)) for where in self._queues]
+        for other in self._ledger.run(settling.waits_for(job_id, queue)):
+            states = [
+                self._ledger.run(settling.depend(other, where, job_id, queue)) for where in self._queues
+            ]
             known = [state for state in states if state != "missing"]
             if known and known[0] != "pending":
                 ring |= self.settle(job_id, queue, other, known[0])

@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from callboard_shared.ledger import keys, verbs
+from callboard_shared.ledger import keys, settling, verbs
 from callboard_shared.ledger.client import Call, lua
 from callboard_shared.ledger.records import NewJob, SubmitReply
 from callboard_shared.lenient import known
@@ -175,7 +175,7 @@ def registrations(steps: Sequence[Step]) -> list[Call[str]]:
     """Each step's job is to be told how those end that it waits for."""
     named = {step.name: step for step in steps}
     return [
-        verbs.depend(named[need].job_id, named[need].queue, step.job_id, step.queue)
+        settling.depend(named[need].job_id, named[need].queue, step.job_id, step.queue)
         for step in steps
         for need in step.needs
     ]

@@ -11,12 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from callboard_gateway.auth import Authenticated, require
 from callboard_gateway.bodies import read_model
+from callboard_gateway.conversation_schemas import ConversationList, ConversationObject, MessageList
 from callboard_gateway.conversation_views import as_markdown, conversation_view, turn_view
 from callboard_gateway.cursors import cursor_of, position_of
 from callboard_gateway.routes.files import content_disposition
 from callboard_gateway.routes.parameters import Cursor, Limit
 from callboard_gateway.routes.say import GONE
-from callboard_gateway.schemas import ConversationList, ConversationObject, MessageList, problems
+from callboard_gateway.schemas import problems
 from callboard_shared.errors import Conflict, LedgerError, NotFound
 from callboard_shared.ids import is_id, new_id
 from callboard_shared.jobs.llm.parts import FilledText

@@ -17,8 +17,9 @@ from pydantic import BaseModel, Field
 from callboard_gateway.auth import Authenticated, require
 from callboard_gateway.lingering import LingeringResponse
 from callboard_gateway.problems import error_response
-from callboard_gateway.routes.files import FileObject, checked_name, checked_purpose, quota_of
+from callboard_gateway.routes.files import FileObject, quota_of
 from callboard_gateway.schemas import problems
+from callboard_gateway.upload_form import checked_name, checked_purpose
 from callboard_gateway.uploads import ALGORITHMS, Checksum, Uploads
 from callboard_shared.errors import CallboardError, Malformed, NotFound, TooLarge, UnsupportedMedia
 from callboard_shared.ledger import filing
