@@ -21,7 +21,7 @@ LANES = {"e2e": "stack", "browser": "stack", "models": "stack", "upgrade": "stac
 Valkey, and what measures time has one core. The tests of the other folders run beside them, a file at a time."""
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The lanes first, since they take longest."""
     order = list(dict.fromkeys(LANES.values()))

@@ -121,6 +121,15 @@ def test_the_examples_of_the_polling_page_run(page: str, stack: Any, folder: Pat
     assert (job["status"], job["output"]) == ("succeeded", {"value": 17})
 
 
+def test_the_examples_of_the_observability_page_run(stack: Any, folder: Path) -> None:
+    doctor, metrics, logs = (text for kind, text in blocks("docs/observability.md") if kind == "sh")
+    assert "ledger" in run(folder, ["bash", "-c", doctor])
+    said = run(folder, ["bash", "-c", metrics.replace("http://127.0.0.1:8000", stack.url)])
+    assert re.search(r'^callboard_queue_ready\{queue="nlp"\} \d', said, re.M)
+    said = run(folder, ["bash", "-c", logs])
+    assert re.search(r"job\.failed .*code=timeout.* job=job_\w+ ", said)
+
+
 def test_the_examples_of_the_openai_page_run_one_after_the_other(folder: Path) -> None:
     program = "\n".join(text for kind, text in blocks("docs/openai.md") if kind == "python")
     said = run(folder, [sys.executable, "-c", program]).splitlines()
