@@ -27,6 +27,7 @@ from callboard_shared.jobs import CATALOGUE, UNION_TAGS, Input, JobType
 from callboard_shared.ledger import NewJob
 from callboard_shared.ledger.records import Named
 from callboard_shared.ledger.saying import saying_of
+from callboard_shared.moments import read_time
 from callboard_shared.pictures import Base64Content, PictureSettings, about
 from callboard_shared.urls import MAX_URL, Policy, check_url
 from callboard_shared.webhooks import JOB_EVENTS, hook
@@ -41,13 +42,7 @@ def _time(value: Any) -> Any:
     """RFC 3339 with an offset; pydantic alone would also take numbers."""
     if not isinstance(value, str):
         raise ValueError("give a time such as 2026-11-22T09:30:00Z")
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        raise ValueError("give a time such as 2026-11-22T09:30:00Z") from None
-    if moment.tzinfo is None:
-        raise ValueError("the time needs an offset: Z, or such as +09:00")
-    return moment
+    return read_time(value)
 
 
 Time = Annotated[datetime, BeforeValidator(_time), WithJsonSchema({"type": "string", "format": "date-time"})]

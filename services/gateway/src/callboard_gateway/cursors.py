@@ -20,7 +20,7 @@ def position_of(cursor: str | None, kind: str) -> Position | None:
     if cursor is None:
         return None
     made, _, last = cursor.partition(".")
-    if not re.fullmatch(r"[0-9]{1,15}", made) or not is_id(last, kind):
+    if not re.fullmatch(r"[0-9]{1,14}", made) or not is_id(last, kind):
         message = "is none of this list's; take 'next_cursor' as it is"
         fault = {"field": "cursor", "message": message, "code": "parameter"}
         raise Invalid(f"cursor: {message}.", errors=[fault])

@@ -14,11 +14,13 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, Field, TypeAdapter, create_model
 from pydantic.json_schema import models_json_schema
 
+from callboard_gateway.definitions import hoist
+from callboard_gateway.links import add_links
 from callboard_gateway.problems import MEDIA_TYPE
 from callboard_gateway.routes import pipelines
 from callboard_gateway.routes.say import NewMessage
 from callboard_gateway.routes.submit import MOST_JOBS
-from callboard_gateway.schemas import BatchAnswer, Job, Problem, problems
+from callboard_gateway.schemas import BatchAnswer, Job, OpenAIError, Problem, problems
 from callboard_shared.jobs import CATALOGUE, JobType
 from callboard_shared.submission import Options
 
@@ -90,12 +92,14 @@ def _document(app: FastAPI) -> dict[str, Any]:
     for path, item in document["paths"].items():
         for operation in item.values():
             _complete(path, operation)
+    hoist(document)
+    add_links(document)
     document["paths"] = dict(sorted(document["paths"].items()))
     return document
 
 
 def _components() -> dict[str, Any]:
-    models: list[type[BaseModel]] = [*submission_models(), Job, Problem, BatchAnswer, NewMessage]
+    models: list[type[BaseModel]] = [*submission_models(), Job, Problem, OpenAIError, BatchAnswer, NewMessage]
     mode: Literal["validation", "serialization"] = "validation"
     _, definitions = models_json_schema([(model, mode) for model in models], ref_template=_REFS)
     found: dict[str, Any] = definitions["$defs"]
@@ -202,7 +206,9 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
     responses.pop("422", None) if _is_fastapi_422(responses.get("422")) else None
     if path not in _OPEN and "security" not in operation:  # the ways in, which FastAPI knows nothing of
         operation["security"] = [{"ApiKey": ["jobs:write"]}]
-    responses.setdefault("default", _problem("Any other error."))
+    responses.setdefault(
+        "default", _openai_error() if path.startswith("/openai/") else _problem("Any other error.")
+    )
     for response in responses.values():
         headers = dict(_HEADERS) if path not in _OPEN else {"X-Request-Id": _HEADERS["X-Request-Id"]}
         response["headers"] = response.get("headers", {}) | headers
@@ -221,6 +227,11 @@ def _problem(description: str) -> dict[str, Any]:
         "description": description,
         "content": {MEDIA_TYPE: {"schema": {"$ref": _REFS.format(model="Problem")}}},
     }
+
+
+def _openai_error() -> dict[str, Any]:
+    content = {"application/json": {"schema": {"$ref": _REFS.format(model="OpenAIError")}}}
+    return {"description": "Any error, as OpenAI's libraries read it.", "content": content}
 
 
 def _answer(description: str, model: str, headers: dict[str, Any]) -> dict[str, Any]:

@@ -37,6 +37,19 @@ class Problem(BaseModel):
     trace_id: str = ""
 
 
+class OpenAIFault(BaseModel):
+    message: str
+    type: str = Field(examples=["invalid_request_error"])
+    param: str | None
+    code: str | None
+
+
+class OpenAIError(BaseModel):
+    """What everything under `/openai/v1` answers instead of a problem."""
+
+    error: OpenAIFault
+
+
 class Progress(BaseModel):
     model_config = ConfigDict(extra="allow")
 

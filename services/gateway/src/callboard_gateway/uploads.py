@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import hashlib
 import time
 from collections.abc import AsyncIterator
@@ -53,7 +52,7 @@ class Checksum:
             raise Malformed(f"Upload-Checksum: there are {', '.join(ALGORITHMS)}.")
         try:
             return cls(algorithm, base64.b64decode(text, validate=True))
-        except binascii.Error:
+        except ValueError:  # also of letters beyond ASCII
             raise Malformed("Upload-Checksum: what follows the algorithm is not base64.") from None
 
 

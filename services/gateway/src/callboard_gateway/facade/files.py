@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 
 from callboard_gateway.auth import Authenticated, require
 from callboard_gateway.routes import files
@@ -72,7 +72,13 @@ async def get(request: Request, file_id: str, caller: Reader) -> Response:
     return JSONResponse(view(await files.owned(request, file_id, caller)))
 
 
-@router.get("/{file_id}/content", operation_id="openai_get_file_content", summary="A file's content")
+@router.get(
+    "/{file_id}/content",
+    response_class=StreamingResponse,
+    responses=files.CONTENT_RESPONSES,
+    operation_id="openai_get_file_content",
+    summary="A file's content",
+)
 async def content(request: Request, file_id: str, caller: Reader) -> Response:
     return await files.get_content(request, file_id, caller)
 

@@ -90,10 +90,10 @@ UPLOAD_BODY: dict[str, Any] = {
         },
     }
 }
-_CONTENT_RESPONSES: dict[int | str, dict[str, Any]] = {
+CONTENT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The content, in its own media type.",
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}},
     },
     206: {"description": "The range that was asked for."},
     304: {"description": "The content is the one that `If-None-Match` names."},
@@ -161,7 +161,7 @@ async def get_file(request: Request, file_id: str, caller: Reader) -> Response:
 @router.get(
     "/v1/files/{file_id}/content",
     response_class=StreamingResponse,
-    responses=_CONTENT_RESPONSES,
+    responses=CONTENT_RESPONSES,
     summary="A file's content",
     operation_id="get_file_content",
 )

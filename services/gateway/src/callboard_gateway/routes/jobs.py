@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime
 from typing import Annotated, Any
 
 import orjson
@@ -19,6 +18,7 @@ from callboard_shared.errors import Invalid
 from callboard_shared.jobs import CATALOGUE, QUEUES
 from callboard_shared.ledger import JobRecord
 from callboard_shared.ledger.lookup import list_jobs
+from callboard_shared.moments import read_time
 from callboard_shared.states import JobStatus
 from callboard_shared.view import job_view
 
@@ -234,13 +234,9 @@ def _moment(field: str, text: str | None) -> int | None:
     if text is None:
         return None
     try:
-        moment = datetime.fromisoformat(
-            text.replace(" ", "+") if "T" in text else text
-        )  # an unescaped +09:00
-    except ValueError:
-        raise invalid_parameter(field, "give a time such as 2026-11-22T09:30:00Z") from None
-    if moment.tzinfo is None:
-        raise invalid_parameter(field, "the time needs an offset: Z, or such as +09:00")
+        moment = read_time(text.replace(" ", "+") if "T" in text else text)  # an unescaped +09:00
+    except ValueError as error:
+        raise invalid_parameter(field, str(error)) from None
     return int(moment.timestamp() * 1000)
 
 

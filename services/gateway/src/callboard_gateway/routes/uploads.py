@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from email.utils import formatdate
 from typing import Annotated, Any
 
@@ -259,6 +258,6 @@ def _metadata(header: str) -> dict[str, str]:
         key, _, value = pair.strip().partition(" ")
         try:
             found[key] = base64.b64decode(value, validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:  # of binascii, of letters beyond ASCII, and of what is no UTF-8
             raise Malformed(f"Upload-Metadata: the value of '{key[:40]}' is not base64 of UTF-8.") from None
     return found

@@ -28,7 +28,7 @@ if ARGV[1] == "put" then
   return -1
 elseif ARGV[1] == "delete" then
   local record = call("GET", KEYS[1] .. ARGV[2])
-  if record then count(ARGV[3], -cjson.decode(record).bytes) end
+  if record then count(ARGV[3], 0 - cjson.decode(record).bytes) end -- not "-0", which is no integer
   call("ZREM", KEYS[2] .. ARGV[3], ARGV[2])
   call("ZREM", KEYS[3], ARGV[2])
   return call("DEL", KEYS[1] .. ARGV[2])
