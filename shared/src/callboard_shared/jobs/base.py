@@ -201,6 +201,12 @@ class JobType(Generic[I, O]):
         """The URLs of files that an input names, by field."""
         return {f"{at}url": one.address for at, one in _files_in("", value) if one.address is not None}
 
+    def distant_of(self, value: I) -> list[FileInput]:
+        """What an input names by URL, each URL once."""
+        if not self.takes_files:
+            return []
+        return list({one.address: one for _, one in _files_in("", value) if one.address is not None}.values())
+
     def judged_of(self, value: I) -> dict[str, FileInput]:
         """The pictures and videos that an input gives, by field."""
         return {at[:-1]: one for at, one in _files_in("", value) if one.kind != "file"}
