@@ -30,7 +30,13 @@ class OpenAI:
 
     def __init__(self, settings: OpenAISettings) -> None:
         self._settings = settings
-        self._service = Service("OpenAI", "OPENAI_API_KEY", "OPENAI_BASE_URL", "CALLBOARD_OPENAI_SILENCE_S")
+        self._service = Service(
+            "OpenAI",
+            "OPENAI_API_KEY",
+            "OPENAI_BASE_URL",
+            "CALLBOARD_OPENAI_SILENCE_S",
+            settings.openai_api_key,
+        )
         self._turns = Turns(
             self._service.title, settings.openai_concurrency, settings.openai_requests_per_min
         )
