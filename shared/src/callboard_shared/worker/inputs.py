@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import io
 import shutil
@@ -108,7 +107,7 @@ class Inputs:
     def _within_the_request(self, text: str, max_bytes: int | None) -> OpenedFile:
         try:
             content = base64.b64decode(text, validate=True)
-        except binascii.Error as error:
+        except ValueError as error:  # also of a text that is not ASCII
             raise FinalError(f"The base64 cannot be decoded: {error}.", code="invalid-base64") from None
         _check_size(len(content), max_bytes)
         return OpenedFile("file", io.BytesIO(content))

@@ -66,6 +66,12 @@ class ImageSource(FileInput):
         return self
 
     @property
+    def enclosed(self) -> tuple[str, str | None]:
+        if self.url is None or self.address is not None:
+            return super().enclosed
+        return "url", self.url.partition(",")[2]
+
+    @property
     def address(self) -> str | None:
         return None if self.url is None or self.url.startswith("data:") else self.url
 
