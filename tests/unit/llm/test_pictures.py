@@ -119,8 +119,11 @@ async def test_what_is_no_picture_is_said_with_its_host(context: Context, data: 
     assert says in error.detail and "127.0.0.1" in error.detail
 
 
-async def test_pictures_that_are_too_much_together_are_refused(context: Context) -> None:
-    with serving({"/a.png": content(PNG + bytes(18 << 20))}) as server:
+async def test_pictures_that_are_too_much_together_are_refused(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callboard_llm.pictures._TOGETHER", 2 * len(PNG))
+    with serving({"/a.png": content(PNG)}) as server:
         talk = Talk(ChatInput.model_validate({"messages": messages(*[f"{server.url}/a.png"] * 4)}))
         with pytest.raises(FinalError, match="together") as caught:
             await Pictures(ALLOWING).brought(talk, context)
