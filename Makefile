@@ -76,7 +76,7 @@ security: tools ## make audit, and the fences between keys (ARGS="-k pages" to c
 	@$(VENV)/python deploy/audit.py
 	@$(VENV)/python -m pytest tests/security $(ARGS)
 
-fuzz: tools ## Search for what the HTTP interface and the parsers do not expect (CALLBOARD_FUZZ_SEED=7 again)
+fuzz: tools ## Search for input that nobody expects (CALLBOARD_FUZZ_SEED=7 for the same again)
 	@CALLBOARD_FUZZ=1 $(VENV)/python -m pytest tests/fuzz --timeout 3600 $(ARGS)
 
 audit: tools ## Known flaws of dependencies, flawed code, secrets in sources (ARGS=--strict fails offline)

@@ -233,9 +233,11 @@ class AsyncJobs:
         """``Conflict`` if it has already ended."""
         return await self._wire.send(calls.cancel_job(job))
 
-    async def retry(self, job: Job | str) -> Job:
-        """A new job with the same input; its ``retried_from`` names the old one."""
-        return await self._wire.send(calls.retry_job(job))
+    async def retry(self, job: Job | str, *, idempotency_key: str | None = None) -> Job:
+        """A new job with the same input; its ``retried_from`` names the old one.
+
+        ``Idempotency-Key`` (made up if not given) goes with every try."""
+        return await self._wire.send(calls.retry_job(job, idempotency_key))
 
     async def delete(self, job: Job | str) -> None:
         """Removes an ended job and its files; ``Conflict`` if it has not ended."""

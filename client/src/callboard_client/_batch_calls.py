@@ -69,8 +69,9 @@ def cancel(batch: Batch | str) -> Call[Batch]:
     return Call(Request("POST", path(batch, "cancel")), reading(Batch))
 
 
-def retry(batch: Batch | str) -> Call[Batch]:
-    return Call(Request("POST", path(batch, "retry"), repeatable=False), reading(Batch))
+def retry(batch: Batch | str, idempotency_key: str | None) -> Call[Batch]:
+    headers = {"idempotency-key": idempotency_key or uuid.uuid4().hex}
+    return Call(Request("POST", path(batch, "retry"), headers=headers), reading(Batch))
 
 
 def delete(batch: Batch | str) -> Call[None]:

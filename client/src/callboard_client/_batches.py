@@ -68,10 +68,10 @@ class Batches:
         """Cancels what of it has not ended; ``Conflict`` if all has."""
         return self._wire.send(calls.cancel(batch))
 
-    def retry(self, batch: Batch | str) -> Batch:
+    def retry(self, batch: Batch | str, *, idempotency_key: str | None = None) -> Batch:
         """A new batch of those lines of an ended one whose jobs failed, expired or were canceled; ``Conflict`` if there
-        are none."""
-        return self._wire.send(calls.retry(batch))
+        are none. ``Idempotency-Key`` (made up if not given) goes with every try."""
+        return self._wire.send(calls.retry(batch, idempotency_key))
 
     def delete(self, batch: Batch | str) -> None:
         """Removes an ended batch with its output and errors files; ``Conflict`` if it has not ended."""
@@ -128,10 +128,10 @@ class AsyncBatches:
         """Cancels what of it has not ended; ``Conflict`` if all has."""
         return await self._wire.send(calls.cancel(batch))
 
-    async def retry(self, batch: Batch | str) -> Batch:
+    async def retry(self, batch: Batch | str, *, idempotency_key: str | None = None) -> Batch:
         """A new batch of those lines of an ended one whose jobs failed, expired or were canceled; ``Conflict`` if there
-        are none."""
-        return await self._wire.send(calls.retry(batch))
+        are none. ``Idempotency-Key`` (made up if not given) goes with every try."""
+        return await self._wire.send(calls.retry(batch, idempotency_key))
 
     async def delete(self, batch: Batch | str) -> None:
         """Removes an ended batch with its output and errors files; ``Conflict`` if it has not ended."""

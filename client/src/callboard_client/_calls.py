@@ -173,8 +173,9 @@ def cancel_job(job: Job | str) -> Call[Job]:
     return Call(Request("POST", path_of("jobs", id_of(job), "cancel")), reading(Job))
 
 
-def retry_job(job: Job | str) -> Call[Job]:
-    return Call(Request("POST", path_of("jobs", id_of(job), "retry"), repeatable=False), reading(Job))
+def retry_job(job: Job | str, idempotency_key: str | None) -> Call[Job]:
+    headers = {"idempotency-key": idempotency_key or uuid.uuid4().hex}
+    return Call(Request("POST", path_of("jobs", id_of(job), "retry"), headers=headers), reading(Job))
 
 
 def delete_job(job: Job | str) -> Call[None]:

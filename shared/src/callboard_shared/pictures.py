@@ -9,7 +9,6 @@ JPEG: ITU-T T.81, B.1 · PNG: W3C PNG (Third Edition), 5 and 11.2.1 · WebP: RFC
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 import struct
 from collections.abc import Callable
@@ -25,6 +24,8 @@ from callboard_shared.settings import Settings
 TAKEN = "a JPEG, PNG, WebP or BMP"
 _TAIL_BYTES = 64 * 1024
 _PIECE_BYTES = 1024 * 1024
+_PIECE_CHARS = 4 * 256 * 1024
+"""Of base64, decoded at a time: a multiple of four."""
 _MOST_SEGMENTS = 2000
 """Before the frame header of a JPEG; an ICC profile of the largest kind takes 255."""
 _MOST_FILL = 64
@@ -79,9 +80,7 @@ def judge(content: Content, settings: PictureSettings) -> Head:
     """The picture's head, if it is one that is taken. ``content`` must be seekable; it stands anywhere afterwards.
 
     Raises UnsupportedMedia (another format, or not whole), Invalid ``image-too-large``, TooLarge."""
-    size = content.seek(0, os.SEEK_END)
-    if size > settings.picture_max_bytes:
-        raise TooLarge(f"The picture has {size:,} bytes; {settings.picture_max_bytes:,} are taken.")
+    check_size(content, settings)
     head = read_head(content)
     pixels, side = head.width * head.height, max(head.width, head.height)
     if pixels > settings.picture_max_pixels or side > settings.picture_max_side:
@@ -91,6 +90,13 @@ def judge(content: Content, settings: PictureSettings) -> Head:
             code="image-too-large",
         )
     return head
+
+
+def check_size(content: Content, settings: PictureSettings) -> None:
+    """Raises TooLarge for a picture of too many bytes; reads none of them."""
+    size = content.seek(0, os.SEEK_END)
+    if size > settings.picture_max_bytes:
+        raise TooLarge(f"The picture has {size:,} bytes; {settings.picture_max_bytes:,} are taken.")
 
 
 def read_head(content: Content) -> Head:
@@ -133,6 +139,14 @@ class Base64Content:
         self._size = len(text) * 3 // 4 - (text.endswith("=") + text.endswith("=="))
         self._at = 0
 
+    def check(self) -> None:
+        """Raises Invalid ``invalid-base64`` where anything of it, read or not, is no base64 (RFC 4648, 4)."""
+        padding = self._text.find("=")
+        if 0 <= padding < len(self._text) - 2:
+            raise _no_base64("there is something behind its padding")
+        for start in range(0, len(self._text), _PIECE_CHARS):
+            _decoded(self._text[start : start + _PIECE_CHARS])
+
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         self._at = offset + (0, self._at, self._size)[whence]
         return self._at
@@ -142,17 +156,25 @@ class Base64Content:
         if end <= self._at:
             return b""
         first = self._at // 3
-        try:
-            text = self._text[first * 4 : -(-end // 3) * 4]
-            data = base64.b64decode(text, validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise Invalid(
-                f"The base64 cannot be decoded: {error}. Give the bytes alone, without 'data:…,' before them.",
-                code="invalid-base64",
-            ) from None
+        data = _decoded(self._text[first * 4 : -(-end // 3) * 4])
         data = data[self._at - first * 3 : end - first * 3]
         self._at += len(data)
         return data
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError as error:  # binascii.Error is one; a text that is not ASCII raises another
+        raise _no_base64(str(error)) from None
+
+
+def _no_base64(why: str) -> Invalid:
+    return Invalid(
+        f"The base64 cannot be decoded: {why}. Give the bytes alone, without 'data:…,' before them and without line "
+        "breaks.",
+        code="invalid-base64",
+    )
 
 
 # --- the formats ---

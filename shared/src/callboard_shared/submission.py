@@ -28,7 +28,7 @@ from callboard_shared.ledger import NewJob
 from callboard_shared.ledger.records import Named
 from callboard_shared.ledger.saying import saying_of
 from callboard_shared.moments import read_time
-from callboard_shared.pictures import Base64Content, PictureSettings, about
+from callboard_shared.pictures import Base64Content, PictureSettings, about, check_size
 from callboard_shared.urls import MAX_URL, Policy, check_url
 from callboard_shared.webhooks import JOB_EVENTS, hook
 
@@ -140,13 +140,18 @@ class Reader:
         )
 
     def check_contents(self, job_type: JobType[Any, Any], value: Input) -> None:
-        """Pictures and videos within the request; uploaded ones are judged where they are looked up."""
-        for place, given in job_type.judged_of(value).items():
-            if given.base64 is not None and given.kind != "file":
-                try:
-                    judge(given.kind, Base64Content(given.base64), self.pictures)
-                except RequestError as error:
-                    raise about(error, f"input.{place}.base64") from None
+        """What is within the request: that it is base64, and of pictures and videos that they are some. Uploaded ones
+        are judged where they are looked up."""
+        for place, (text, kind) in job_type.within_of(value).items():
+            content = Base64Content(text)
+            try:
+                if kind == "picture":
+                    check_size(content, self.pictures)
+                content.check()
+                if kind != "file":
+                    judge(kind, content, self.pictures)
+            except RequestError as error:
+                raise about(error, f"input.{place}") from None
 
     def again(self, document: Mapping[str, Any], job: NewJob) -> NewJob:
         """The same job once more: ``document`` is the spec of an ended one, ``job`` brings its other facts."""

@@ -209,8 +209,12 @@ async def test_a_canceled_batch_is_run_again_and_deleted(client: httpx.AsyncClie
     assert (done["status"], done["counts"]["succeeded"], done["counts"]["canceled"]) == ("canceled", 1, 2)
     again = await client.post(batch["links"]["cancel"])
     assert (again.status_code, again.json()["code"]) == (409, "already-ended")
-    retried = (await client.post(batch["links"]["retry"])).json()
-    assert retried["retried_from"] == batch["id"]
+    key = {"Idempotency-Key": "again"}
+    first, second = [await client.post(batch["links"]["retry"], headers=key) for _ in range(2)]
+    retried = first.json()
+    assert retried["retried_from"] == batch["id"] and second.json()["id"] == retried["id"]
+    assert "idempotency-replayed" not in first.headers
+    assert (second.status_code, second.headers["idempotency-replayed"]) == (202, "true")
     await run_all(worker, 2)
     second = await ended(client, retried)
     assert (second["status"], second["counts"]["total"]) == ("completed", 2)

@@ -95,6 +95,16 @@ async def test_a_conversation_with_tools_is_passed_on(sdk: openai.AsyncOpenAI, l
     assert (await asking).choices[0].message.content == "Hi there."
 
 
+async def test_a_picture_at_an_address_that_is_not_allowed_is_refused_at_once(
+    sdk: openai.AsyncOpenAI,
+) -> None:
+    part = {"type": "image_url", "image_url": {"url": "https://169.254.169.254/latest/meta-data/"}}
+    with pytest.raises(openai.BadRequestError) as refused:
+        await sdk.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": [part]}])  # type: ignore[arg-type,list-item]
+    assert refused.value.code == "url_not_allowed"
+    assert refused.value.param == "messages[0].content[0].image_url.url"
+
+
 @pytest.mark.parametrize(
     ("problem", "error", "code"),
     [
@@ -102,6 +112,7 @@ async def test_a_conversation_with_tools_is_passed_on(sdk: openai.AsyncOpenAI, l
         ({"code": "provider-rate-limited", "status": 500, "retryable": True}, openai.RateLimitError, "rate_limit_exceeded"),
         ({"code": "provider-invalid", "status": 500, "retryable": False}, openai.BadRequestError, "provider_invalid"),
         ({"code": "provider-refused", "status": 500, "retryable": False}, openai.BadRequestError, "content_filter"),
+        ({"code": "url-blocked", "status": 500, "retryable": False}, openai.BadRequestError, "url_blocked"),
         ({"code": "unknown-model", "status": 422, "retryable": False}, openai.NotFoundError, "model_not_found"),
     ],
 )  # fmt: skip

@@ -8,6 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
+from callboard_shared.ids import new_id
+from callboard_shared.ledger.lookup import find_job
+
 ECHO = {"type": "system.echo", "input": {"value": 1}}
 
 
@@ -149,6 +152,55 @@ async def test_an_ended_job_is_retried_as_a_new_one(client: httpx.AsyncClient, w
         assert new[same] == old[same]
     await worker.run_one()
     assert (await client.get(new["links"]["self"])).json()["status"] == "succeeded"
+
+
+async def test_a_retry_under_an_idempotency_key_makes_one_job(client: httpx.AsyncClient, worker: Any) -> None:
+    old, other = await submit(client), await submit(client)
+    for one in (old, other):
+        await client.post(one["links"]["cancel"])
+    key = {"Idempotency-Key": "again-17"}
+    first = await client.post(f"/v1/jobs/{old['id']}/retry", headers=key)
+    assert first.status_code == 202 and "idempotency-replayed" not in first.headers
+    second = await client.post(f"/v1/jobs/{old['id']}/retry", headers=key)
+    assert (second.status_code, second.headers["idempotency-replayed"]) == (202, "true")
+    assert second.json()["id"] == first.json()["id"] and second.headers["retry-after"]
+    elsewhere = await client.post(f"/v1/jobs/{other['id']}/retry", headers=key)
+    assert (elsewhere.status_code, elsewhere.json()["code"]) == (422, "idempotency-mismatch")
+    unusable = await client.post(f"/v1/jobs/{old['id']}/retry", headers={"Idempotency-Key": "a b"})
+    assert (unusable.status_code, unusable.json()["errors"][0]["field"]) == (422, "Idempotency-Key")
+    await worker.run_one()
+    third = await client.post(f"/v1/jobs/{old['id']}/retry", headers=key)
+    assert (third.status_code, third.json()["status"]) == (200, "succeeded")
+    assert third.json()["retried_from"] == old["id"]
+    assert await worker.claim() == [], "one job was made, and no other"
+
+
+async def test_a_retry_that_was_cut_off_before_its_job_was_made_makes_it(
+    gateway: Any, client: httpx.AsyncClient
+) -> None:
+    old = await submit(client)
+    await client.post(old["links"]["cancel"])
+    reserved = new_id("job")
+    desk = gateway.app.state.desk
+    record = await find_job(desk.ledger, ["system"], old["id"])
+    assert record is not None
+    await desk.reserve(record.owner, "k", f"retry {old['id']}".encode(), reserved)
+    answer = await client.post(f"/v1/jobs/{old['id']}/retry", headers={"Idempotency-Key": "k"})
+    assert (answer.status_code, answer.json()["id"]) == (202, reserved)
+    assert answer.headers["idempotency-replayed"] == "true"
+
+
+async def test_retries_at_the_same_moment_with_one_idempotency_key_make_one_job(
+    client: httpx.AsyncClient, worker: Any
+) -> None:
+    old = await submit(client)
+    await client.post(old["links"]["cancel"])
+    key = {"Idempotency-Key": "k"}
+    answers = await asyncio.gather(
+        *(client.post(f"/v1/jobs/{old['id']}/retry", headers=key) for _ in range(5))
+    )
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert len(await worker.claim()) == 1 and await worker.claim() == []
 
 
 async def test_an_ended_job_can_be_deleted_and_an_unfinished_one_not(client: httpx.AsyncClient) -> None:

@@ -31,7 +31,11 @@ def running_chats(
     """One worker for all tests of a module: none of them ends it."""
     with trial_at(valkey_server, tmp_path_factory.mktemp("llm")) as trial:
         chats = Chats(trial, running_double)
-        chats.start_worker(CALLBOARD_OPENAI_SILENCE_S="1", CALLBOARD_LOG_LEVEL="DEBUG")
+        chats.start_worker(
+            CALLBOARD_OPENAI_SILENCE_S="1",
+            CALLBOARD_LOG_LEVEL="DEBUG",
+            CALLBOARD_WEBHOOK_ALLOW_PRIVATE="true",
+        )
         yield chats
 
 

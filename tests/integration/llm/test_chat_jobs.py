@@ -7,6 +7,7 @@ import time
 import orjson
 import pytest
 from chats import Chats
+from file_server import content, redirect, serving
 from openai_server import KEY, MODEL, Fault, OpenAIDouble, Reply
 from trials import until
 
@@ -91,6 +92,22 @@ def test_a_picture_goes_with_its_bytes(chats: Chats, double: OpenAIDouble) -> No
     assert url.startswith("data:image/png;base64,iVBOR")
     stranger = chats.submit({"messages": [{"role": "user", "content": [part]}]}, owner="key_b")
     assert chats.error(chats.ended(stranger[0]))["code"] == "file-not-found"
+
+
+def test_a_picture_at_an_address_is_fetched_by_the_worker(chats: Chats, double: OpenAIDouble) -> None:
+    png = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + bytes(16)
+    inside = redirect("http://169.254.169.254/latest/meta-data/")
+    with serving({"/a.png": content(png), "/inside": inside, "/page": content(b"<html></html>")}) as server:
+        asked = [
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]}
+            for url in (f"{server.url}/a.png", f"{server.url}/inside", f"{server.url}/page")
+        ]
+        seen, blocked, page = [chats.ended(job) for job in chats.submit(*asked)]
+    assert seen.status == "succeeded"
+    [[message]] = [one.body["messages"] for one in double.asked]
+    assert message["content"][0]["image_url"]["url"].startswith("data:image/png;base64,iVBOR")
+    assert (blocked.status, chats.error(blocked)["code"], blocked.attempt) == ("failed", "url-blocked", 1)
+    assert (page.status, chats.error(page)["code"], page.attempt) == ("failed", "provider-invalid", 1)
 
 
 @pytest.mark.parametrize(

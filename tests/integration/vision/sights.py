@@ -13,7 +13,7 @@ import psutil
 from trials import Running, Trial, until
 
 from callboard_shared.ids import new_id
-from callboard_shared.jobs import DETECT
+from callboard_shared.jobs import DETECT, JobType
 from callboard_shared.ledger import JobRecord, NewJob, verbs
 
 QUEUE = "vision"
@@ -39,15 +39,17 @@ class Sights:
         workers = self.trial.ledger.run(verbs.workers(QUEUE))
         return any(not worker.note for worker in workers)
 
-    def submit(self, *inputs: dict[str, Any], owner: str = "key_a") -> list[str]:
-        return self.trial.submit(*(self._job(value, owner) for value in inputs))
+    def submit(
+        self, *inputs: dict[str, Any], owner: str = "key_a", job_type: JobType[Any, Any] = DETECT
+    ) -> list[str]:
+        return self.trial.submit(*(self._job(job_type, value, owner) for value in inputs))
 
-    def _job(self, value: dict[str, Any], owner: str) -> NewJob:
-        given = DETECT.input.model_validate(value)
+    def _job(self, job_type: JobType[Any, Any], value: dict[str, Any], owner: str) -> NewJob:
+        given = job_type.input.model_validate_json(orjson.dumps(value))
         spec = orjson.dumps({"input": value, "metadata": {}})
         return NewJob(
-            new_id("job"), DETECT.name, QUEUE, owner, spec,
-            batch_key=DETECT.batch_key(given), weight=DETECT.weight(given),
+            new_id("job"), job_type.name, QUEUE, owner, spec,
+            batch_key=job_type.batch_key(given), weight=job_type.weight(given),
         )  # fmt: skip
 
     def ended(self, ids: list[str], within_s: float = 60) -> list[JobRecord]:
@@ -57,7 +59,7 @@ class Sights:
         return [orjson.loads(record.output or b"null") for record in self.ended(ids)]
 
     def steps(self, job_id: str) -> int:
-        """How many of its pictures a running job has told of."""
+        """How many of its pictures or frames a running job has told of."""
         record = self.trial.read(job_id, QUEUE)
         return int((orjson.loads(record.progress) if record.progress else {}).get("step") or 0)
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import signal
+import subprocess
+from pathlib import Path
 
+import imageio_ffmpeg
 import orjson
+import psutil
 import pytest
 from sights import QUEUE, SIGN, Sights, children, noise
 from trials import until
 
-from callboard_shared.ledger import verbs
+from callboard_shared.jobs import TRACK
+from callboard_shared.ledger import filing, verbs
+from callboard_shared.settings import ModelSettings
 from callboard_shared.view import job_view
 
 pytestmark = pytest.mark.models
@@ -55,6 +62,53 @@ def test_a_killed_process_costs_an_attempt_and_no_job(sights: Sights) -> None:
     names = {seen["annotated"]["file_id"] for seen in output["images"]}
     assert len(names) == 48
     assert len(list((sights.trial.folder / "files").glob("*/file_*"))) >= 48
+
+
+def long_video(folder: Path) -> bytes:
+    """The passing sign, again and again."""
+    short, long = folder / "short.mp4", folder / "long.mp4"
+    short.write_bytes(base64.b64decode(TRACK.example["video"]["base64"]))
+    subprocess.run(
+        [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-stream_loop", "9", "-i", str(short), "-c", "copy", str(long)],
+        check=True,
+    )  # fmt: skip
+    return long.read_bytes()
+
+
+def kept(sights: Sights) -> set[str]:
+    """The names of all files below the object store."""
+    return {path.name for path in (sights.trial.folder / "files").rglob("*") if path.is_file()}
+
+
+@pytest.mark.slow
+def test_a_tracking_job_that_is_killed_runs_again_and_leaves_nothing_behind(
+    sights: Sights, tmp_path: Path
+) -> None:
+    """Killed while frames are drawn and encoded into a video that nobody will ever see."""
+    cache, models = tmp_path / "cache", str(ModelSettings().default_models_path)
+    worker = sights.worker(CALLBOARD_CACHE_DIR=str(cache), CALLBOARD_DEFAULT_MODELS_DIR=models)
+    given = sights.trial.files.put_bytes("key_a", "long.mp4", long_video(tmp_path))
+    sights.trial.ledger.run(filing.put_file(given))
+    asked = {"video": {"file_id": given.id}, "every_n_frames": 2, "annotate": True}
+    (undisturbed,) = sights.ended(sights.submit(asked, job_type=TRACK), 120)
+    (killed,) = sights.submit(asked, job_type=TRACK)
+    until(lambda: sights.steps(killed) > 20, 60, "it is in the middle of its video")
+    scratch = cache / "scratch"
+    assert list(scratch.glob(f"{killed}-*/annotated.mp4")), "it is being written"
+    encoders = [one for child in children(worker) for one in child.children(recursive=True)]
+    for child in children(worker):
+        os.kill(child.pid, signal.SIGKILL)
+    (record,) = sights.ended([killed], 120)
+    assert (undisturbed.status.value, undisturbed.attempt) == ("succeeded", 1)
+    assert (record.status.value, record.attempt) == ("succeeded", 2)
+    first, second = (orjson.loads(one.output or b"{}") for one in (undisturbed, record))
+    for same in ("counts", "summary", "frames_read", "frames_tracked"):
+        assert first[same] == second[same], same
+    assert sum(first["counts"].values()) > 0
+    assert list(scratch.iterdir()) == []
+    assert kept(sights) == {given.id, *undisturbed.files, *record.files}
+    assert not [one for one in encoders if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    assert sights.trial.nothing_is_held(QUEUE)
 
 
 def test_without_its_default_model_a_worker_says_so_and_serves_others(

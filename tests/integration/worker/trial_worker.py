@@ -14,7 +14,7 @@ from typing import Any
 import redis
 
 from callboard_shared.errors import FinalError, RetryableError
-from callboard_shared.jobs import Batch, Input, JobType, Output
+from callboard_shared.jobs import Batch, FileInput, Input, JobType, Output
 from callboard_shared.settings import LedgerSettings
 from callboard_shared.worker import Job, Worker
 
@@ -27,6 +27,12 @@ class Order(Input):
 
 class Answer(Output):
     value: Any = None
+
+
+class Errand(Input):
+    """What is to be fetched, and read."""
+
+    file: FileInput
 
 
 class Panic(BaseException):
@@ -132,6 +138,18 @@ def obey_all(jobs: Sequence[Job[Order]]) -> list[Any]:
     return results
 
 
+def read_all(jobs: Sequence[Job[Errand]]) -> list[Any]:
+    note("read", " ".join(sorted(job.id for job in jobs)))
+    results: list[Any] = []
+    for job in jobs:
+        try:
+            with job.context.open_file(job.input.file) as opened:
+                results.append(Answer(value=opened.content.read().decode()))
+        except Exception as error:
+            results.append(error)
+    return results
+
+
 async def obey_soon(job: Job[Order]) -> Answer:
     order = job.input
     if order.do == "sleep":
@@ -153,6 +171,17 @@ async def obey_soon(job: Job[Order]) -> Answer:
 if POOL == "prefork":
     worker.handles(_type("trial.batch", "nlp", Batch(max_jobs=8)))(obey_all)
     worker.handles(_type("trial.one", "nlp"))(obey)
+    worker.handles(
+        JobType(
+            name="trial.errand",
+            queue="nlp",
+            input=Errand,
+            output=Answer,
+            summary="",
+            example={"file": {"base64": ""}},
+            batch=Batch(max_jobs=8),
+        )
+    )(read_all)
 else:
     worker.handles(_type("trial.one", "nlp"))(obey_soon)
 

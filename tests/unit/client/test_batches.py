@@ -97,7 +97,8 @@ async def test_the_async_client_does_the_same(
     assert (await batches.get(made)).has_ended
     assert [one.id async for one in batches.list()] == ["batch_1"]
     assert (await batches.cancel(made)).status == "canceling"
-    assert (await batches.retry(made)).retried_from == "batch_1"
+    assert (await batches.retry(made, idempotency_key="k")).retried_from == "batch_1"
+    assert gateway.seen[-1].headers["idempotency-key"] == "k"
     await batches.delete(made)
     assert gateway.seen[-1].method == "DELETE"
 

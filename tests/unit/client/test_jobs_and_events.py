@@ -22,6 +22,20 @@ DELTA = frame("2-0", "delta", {"text": "line\u2028separator"})
 DONE = frame("3-0.done", "done", {"id": "job_1", "type": "system.echo", "status": "succeeded", "output": 1})
 
 
+def test_a_retry_goes_under_one_key_until_it_is_answered(
+    gateway: Any, callboard: Callboard, make: Any
+) -> None:
+    made = make.answer(
+        202, {"id": "job_2", "type": "system.echo", "status": "queued", "retried_from": "job_1"}
+    )
+    gateway.on("POST", "/v1/jobs/job_1/retry", None, make.answer(502, b"<html>"), made)
+    assert callboard.jobs.retry("job_1").retried_from == "job_1"
+    keys = [seen.headers["idempotency-key"] for seen in gateway.seen]
+    assert len(keys) == 3 and len(set(keys)) == 1
+    callboard.jobs.retry("job_1", idempotency_key="mine")
+    assert gateway.seen[-1].headers["idempotency-key"] == "mine"
+
+
 def test_events_come_in_order_and_end_with_the_job(gateway: Any, callboard: Callboard, make: Any) -> None:
     gateway.on("GET", "/v1/jobs/job_1/events", stream(make, b": hello\n\n", RUNNING, DELTA, DONE))
     events = list(callboard.jobs.events("job_1"))

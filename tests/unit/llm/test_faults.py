@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 import openai
 import pytest
+from pydantic import SecretStr
 
 from callboard_llm.faults import Service, retry_after_s, word_of
 from callboard_llm.providers.faults import as_job_error
@@ -134,6 +135,41 @@ def test_without_the_messages_to_compare_with_no_reason_is_quoted() -> None:
     )
     detail = as_job_error(error, SERVICE).detail
     assert "Bad" not in detail and "(400, invalid_value)" in detail
+
+
+@pytest.mark.parametrize("key", ["team-key-0451", "TEAM-KEY-0451", "a_key.with-dots"])
+@pytest.mark.parametrize("code", [400, 401, 402, 404, 429, 500])
+def test_a_key_that_a_server_repeats_is_struck_out_wherever_it_stands(key: str, code: int) -> None:
+    """A self-hosted server's key may look as its own words for errors do."""
+    service = Service("OpenAI", "OPENAI_API_KEY", secret=SecretStr(key))
+    said = {
+        "code": f"{key.lower()}_is_unknown",
+        "type": key.lower(),
+        "param": key,
+        "message": "no " * 99 + key,
+    }
+    response = httpx2.Response(code, request=REQUEST)
+    kind = ERRORS.get(code, openai.InternalServerError if code >= 500 else openai.APIStatusError)
+    found = [
+        as_job_error(kind("…", response=response, body=said), service, SAID),
+        as_job_error(openai.APIError("…", REQUEST, body=said), service),
+        service.of_status(code, key.lower()),
+    ]
+    for error in found:
+        assert (
+            key.lower() not in f"{error.problem()}".lower() and key[:-3].lower() not in error.detail.lower()
+        )
+    assert repr(service).find(key) == -1
+
+
+def test_a_key_that_is_no_secret_mangles_no_message() -> None:
+    service = Service("OpenAI", "OPENAI_API_KEY", secret=SecretStr("none"))
+    assert "(400, none_found)" in service.of_status(400, "none_found").detail
+
+
+def test_of_an_error_within_a_stream_only_the_word_is_kept() -> None:
+    said = {"code": "My name is Kim Young-hee and I live in Busan.", "type": None}
+    assert "Kim" not in told(openai.APIError("…", REQUEST, body=said)).detail
 
 
 def test_a_wrong_key_is_not_repeated() -> None:

@@ -38,6 +38,9 @@ class Counting:
     def doubts(self, texts: Sequence[str]) -> str | None:
         return None
 
+    def check_sees(self, model: str) -> None:
+        raise NotImplementedError
+
     async def chat(self, ask: Any, answer: Any, listener: Any) -> None:
         raise NotImplementedError
 

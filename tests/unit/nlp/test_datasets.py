@@ -146,7 +146,7 @@ def archive() -> bytes:
         (pickle.dumps([1, 2]), "unsupported-format", "pickle can run code.*CSV"),
         (pickle.dumps([1], protocol=2), "unsupported-format", "pickle"),
         (archive(), "unsupported-format", "zip archive.*CSV"),
-        (gzip.compress(b"text,label"), "unsupported-format", "gzip"),
+        (gzip.compress(b"text,label", mtime=0), "unsupported-format", "gzip"),
         (b"MZ\x90\0\3\0", "unsupported-format", "binary"),
         ("text,label\n좋아요,1\n".encode("utf-16"), "not-utf8", "UTF-16.*iconv"),
         (b"text,label\nok,1\n" + "좋아요,1\n".encode("cp949"), "not-utf8", r"Line 3 \(byte 16 of.*iconv"),

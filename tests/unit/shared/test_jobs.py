@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from callboard_shared.jobs import (
     CATALOGUE,
     CLASSIFY,
+    DETECT,
     ECHO,
     EMBED,
     EVALUATE,
@@ -292,6 +293,18 @@ def test_a_type_tells_which_models_and_files_an_input_names() -> None:
     )
     assert FINETUNE.urls_of(elsewhere) == {"dataset.url": "https://example.com/a.csv"}
     assert FINETUNE.files_of(elsewhere) == {"eval_dataset.file_id": "file_b"}
+    assert [one.url for one in FINETUNE.distant_of(elsewhere)] == ["https://example.com/a.csv"]
+    twice = DETECT.input.model_validate(
+        {
+            "images": [
+                {"url": "https://example.com/a.png"},
+                {"base64": "aaaa"},
+                {"url": "https://example.com/a.png"},
+            ]
+        }
+    )
+    assert [one.url for one in DETECT.distant_of(twice)] == ["https://example.com/a.png"], "once"
+    assert DETECT.within_of(twice) == {"images.1.base64": ("aaaa", "picture")}
     inline = FINETUNE.input(dataset=[{"text": "a", "label": "b"}])
     assert FINETUNE.files_of(inline) == {}
     with pytest.raises(TypeError, match="modell"):

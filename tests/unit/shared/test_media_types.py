@@ -45,7 +45,7 @@ def safetensors() -> bytes:
         (b"\xff\xf3\x90\x64" + b"\0" * 40, "", "audio/mpeg"),
         (b"\0\0\0\x18ftypisom\0\0\x02\0isomiso2" + b"\0" * 40, "", "video/mp4"),
         (zipped(), "data.zip", "application/zip"),
-        (gzip.compress(b"x"), "", "application/gzip"),
+        (gzip.compress(b"x", mtime=0), "", "application/gzip"),
         (b"%PDF-1.7\n%\xe2\xe3", "", "application/pdf"),
         (b"%PDF-1.7\nplain", "a.txt", "application/pdf"),
         (b"PAR1" + b"\0" * 20 + b"PAR1", "", "application/vnd.apache.parquet"),

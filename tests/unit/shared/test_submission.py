@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from callboard_shared import submission
-from callboard_shared.errors import Invalid, Malformed, RequestError, UnsupportedMedia
+from callboard_shared.errors import Invalid, Malformed, RequestError, TooLarge, UnsupportedMedia
 from callboard_shared.jobs import (
     CATALOGUE,
     DETECT,
@@ -274,6 +274,52 @@ def test_a_picture_that_is_none_is_named(text: str, kind: type[RequestError], co
     assert caught.value.problem_code == code
     assert caught.value.errors is not None
     assert caught.value.errors[0]["field"] == "input.images.0.base64"
+
+
+BROKEN = [
+    (SIGN[:30_000] + "!" + SIGN[30_001:], "in the middle, where no judge looks"),
+    (SIGN[1:], "one character too few"),
+    (SIGN.rstrip("=") + "=" * 4, "more padding than there can be"),
+    (SIGN[:30_000] + "==" + SIGN[30_002:], "padding in the middle"),
+    ("\n".join(SIGN[at : at + 76] for at in range(0, len(SIGN), 76)), "lines"),
+    ("사진", "not ASCII"),
+]
+
+
+@pytest.mark.parametrize("text", [text for text, _ in BROKEN], ids=[why for _, why in BROKEN])
+def test_base64_that_is_broken_anywhere_is_named_at_submission(text: str) -> None:
+    given: list[tuple[str, dict[str, Any], str]] = [
+        ("vision.detect", {"images": [{"base64": SIGN}, {"base64": text}]}, "input.images.1.base64"),
+        ("vision.track", {"video": {"base64": text}}, "input.video.base64"),
+        ("vision.train", {"dataset": {"base64": text}, "name": "a"}, "input.dataset.base64"),
+        ("llm.chat", {"messages": [{"role": "user", "content": [
+            {"type": "image_url", "image_url": {"base64": text}}]}]},
+         "input.messages.0.content.0.image_url.base64"),
+    ]  # fmt: skip
+    for name, value, field in given:
+        with pytest.raises(Invalid) as caught:
+            read({"type": name, "input": value})
+        assert (caught.value.problem_code, (caught.value.errors or [])[0]["field"]) == (
+            "invalid-base64",
+            field,
+        )
+
+
+def test_the_base64_of_a_data_url_is_judged_too() -> None:
+    part = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGg"}}
+    with pytest.raises(Invalid) as caught:
+        read({"type": "llm.chat", "input": {"messages": [{"role": "user", "content": [part]}]}})
+    assert caught.value.problem_code == "invalid-base64"
+    assert (caught.value.errors or [])[0]["field"] == "input.messages.0.content.0.image_url.url"
+
+
+def test_a_picture_of_too_many_bytes_is_refused_before_any_of_it_is_decoded() -> None:
+    with pytest.raises(TooLarge) as caught:
+        read(
+            {"type": "vision.detect", "input": {"image": {"base64": "?" * 4000}}},
+            pictures=PictureSettings(picture_max_bytes=2000),
+        )
+    assert (caught.value.errors or [])[0]["field"] == "input.image.base64"
 
 
 def test_a_trace_goes_on_with_the_job() -> None:

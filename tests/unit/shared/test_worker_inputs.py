@@ -81,6 +81,13 @@ def test_a_path_of_content_in_memory_keeps_the_content_readable() -> None:
         assert opened.path.read_bytes() == opened.content.read() == b"hello"
 
 
+@pytest.mark.parametrize("text", ["?", "aGVsbG8", "사진"])
+def test_what_is_no_base64_ends_the_job_with_that(files: Files, text: str) -> None:
+    with pytest.raises(FinalError) as caught:
+        context(files).open_file(FileInput(base64=text))
+    assert caught.value.problem_code == "invalid-base64"
+
+
 def test_the_limit_of_a_use_holds_for_every_form(files: Files) -> None:
     uploaded = files.put_bytes("key_a", "words.txt", b"x" * 11)
     elsewhere = Elsewhere()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from looking import findings
 
 from callboard_vision.drawing import Mark, Pen, annotated, colour_of, draw, marks_of
-from callboard_vision.engines.interface import ModelFacts, Pixels
+from callboard_vision.engines.interface import ModelFacts, Pixels, Shape
 
 GREY = 120
 
@@ -58,7 +58,8 @@ def test_letters_grow_with_the_picture() -> None:
 def test_the_picture_itself_stays_as_it_was() -> None:
     picture = blank(640, 480)
     annotated(
-        picture, [Mark("a", 0, (1, 1, 99, 99), outlines=[np.array([[1, 1], [9, 1], [9, 9]], np.float32)])]
+        picture,
+        [Mark("a", 0, (1, 1, 99, 99), Shape(outlines=[np.array([[1, 1], [9, 1], [9, 9]], np.float32)]))],
     )
     assert (picture == GREY).all()
 
@@ -118,14 +119,14 @@ def test_an_operators_font_is_used() -> None:
 
 def test_outlines_are_filled_so_that_what_is_below_shows_through() -> None:
     square = np.array([[100, 100], [300, 100], [300, 300], [100, 300]], np.float32)
-    picture = drawn(640, 480, Mark("a", 0, (100, 100, 300, 300), outlines=[square, square[:0]]))
+    picture = drawn(640, 480, Mark("a", 0, (100, 100, 300, 300), Shape(outlines=[square, square[:0]])))
     inside, colour = picture[200, 200].astype(float), np.array(colour_of(0), float)
     assert np.abs(inside - (0.6 * GREY + 0.4 * colour)).max() < 3
 
 
 def test_sure_key_points_are_drawn_and_joined_and_others_are_not() -> None:
     points = np.array([[100, 100, 0.9], [300, 100, 0.9], [200, 300, 0.1]], np.float32)
-    mark = Mark("a", 0, (0, 0, 1, 1), keypoints=points)
+    mark = Mark("a", 0, (0, 0, 1, 1), Shape(keypoints=points))
     picture = drawn(640, 480, mark, skeleton=[(0, 1), (1, 2)])
     assert (picture[100, 200] != GREY).any(), "the bone between two sure points"
     assert (picture[200, 250] == GREY).all(), "none to an unsure one"
@@ -134,7 +135,7 @@ def test_sure_key_points_are_drawn_and_joined_and_others_are_not() -> None:
 
 def test_a_turned_box_is_drawn_by_its_corners() -> None:
     corners = np.array([[200, 100], [300, 200], [200, 300], [100, 200]], np.float32)
-    picture = drawn(640, 480, Mark("a", 0, (100, 100, 300, 300), corners=corners))
+    picture = drawn(640, 480, Mark("a", 0, (100, 100, 300, 300), Shape(corners=corners)))
     assert (picture[150, 250] != GREY).any()
     assert (picture[299, 110] == GREY).all()
 
@@ -144,7 +145,7 @@ def test_marks_are_made_of_findings_with_the_surest_on_top() -> None:
     found = findings([[0, 0, 9, 9], [1, 1, 5, 5]], [0.9, 0.5], [1, 0], keypoints=points)
     marks = marks_of(found, ModelFacts("pose", {0: "cat", 1: "dog"}))
     assert [(mark.text, mark.colour) for mark in marks] == [("cat 0.50", 0), ("dog 0.90", 1)]
-    assert marks[0].keypoints is not None
+    assert marks[0].shape.keypoints is not None
 
 
 def test_neighbouring_classes_are_told_apart_by_colour() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from callboard_shared.jobs.vision import Followed, Line
-from callboard_vision.engines.interface import Pixels
+from callboard_vision.drawing import colour_of
+from callboard_vision.engines.interface import Pixels, Shape
 from callboard_vision.video.drawing import Drawing
 
 
@@ -61,6 +64,46 @@ def test_lines_are_drawn() -> None:
     drawn = changed(drawn_by(drawing, []))
     assert drawn[20].all()
     assert not drawn[40:].any()
+
+
+def shaped(shape: Shape, skeleton: Sequence[tuple[int, int]] = ()) -> Pixels:
+    picture = grey(400, 300)
+    Drawing(400, 300, 10, skeleton=skeleton).draw(picture, [at(100, 150)], {1: shape})
+    return picture
+
+
+def test_outlines_are_filled_in_the_colour_of_their_track_and_the_rest_is_left() -> None:
+    triangle = np.array([[110, 160], [150, 160], [110, 200]], np.float32)
+    picture = shaped(Shape(outlines=[triangle]))
+    inside, outside = picture[172, 118], picture[195, 145]
+    expected = 0.4 * np.array(colour_of(1)) + 0.6 * 128
+    assert np.abs(inside - expected).max() < 3, "the picture shows through"
+    assert (outside == 128).all(), "within the box, and not of the thing"
+    assert (changed(picture)[150, 100:160]).all(), "its box is drawn as well"
+
+
+def test_key_points_and_their_skeleton_are_drawn_where_they_are_sure() -> None:
+    points = np.array([[110, 160, 0.9], [150, 160, 0.9], [110, 200, 0.1]], np.float32)
+    drawn = changed(shaped(Shape(keypoints=points), skeleton=[(0, 1), (0, 2)]))
+    assert drawn[160, 110] and drawn[160, 150]
+    assert drawn[160, 112:148].all(), "the limb between two that are sure"
+    assert not drawn[195:205, 105:115].any() and not drawn[170:190, 105:115].any()
+
+
+def test_a_turned_box_is_drawn_as_it_is_turned_and_no_straight_one_besides() -> None:
+    diamond = np.array([[130, 150], [160, 180], [130, 210], [100, 180]], np.float32)
+    drawn = changed(shaped(Shape(corners=diamond)))
+    assert drawn[165, 115] and drawn[195, 145]
+    assert not drawn[150, 140:160].any() and not drawn[200:210, 100].any()
+
+
+def test_a_shape_belongs_to_its_track_alone() -> None:
+    square = np.array([[105, 155], [155, 155], [155, 205], [105, 205]], np.float32)
+    picture = grey(400, 300)
+    Drawing(400, 300, 10).draw(
+        picture, [at(100, 150), at(250, 150, 2)], {2: Shape(outlines=[square + np.array([150, 0])])}
+    )
+    assert not changed(picture)[170, 110:125].any() and changed(picture)[170, 260:275].all()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (20, 4000), (3840, 2160)])

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from callboard_shared.ledger import Call
 from callboard_shared.worker import Context, Job, JobCanceled
 from callboard_shared.worker.models import OpenModel
 from callboard_shared.worker.workshop import Workshop
-from callboard_vision.engines.interface import Findings, ModelFacts, Options, Pixels
+from callboard_vision.engines.interface import Findings, ModelFacts, Options, Pixels, VisionTask
 from callboard_vision.handlers.track import TrackHandlers
 from callboard_vision.video.reading import open_video
 
@@ -225,6 +226,51 @@ def test_the_annotated_video_shows_the_frames_looked_at_at_their_times(encode: E
     bright = [frame.pixels[64:68, 20 + 12 * n : 44 + 12 * n].max() for n, frame in enumerate(frames)]
     assert min(bright) > 100
     assert [record.name for record in place.context.created] == ["annotated.mp4"]
+
+
+def last_frame(place: Place, output: dict[str, Any]) -> Pixels:
+    annotated = place.scratch / "drawn.mp4"
+    annotated.write_bytes(place.content(output["annotated"]))
+    with annotated.open("rb") as file, open_video(file, 1, 10_000_000) as video:
+        return list(video.frames())[-1].pixels
+
+
+class Outlining(Bright):
+    """Knows of each thing its upper left half, its two ends, and that it stands on its corner."""
+
+    def __init__(self, task: VisionTask) -> None:
+        super().__init__()
+        self.facts = ModelFacts(task, {0: "lamp", 7: "light"}, skeleton=[(0, 1)] if task == "pose" else ())
+
+    def _one(self, picture: Pixels, options: Options) -> Findings:
+        found = super()._one(picture, options)
+        if self.facts.task == "obb":
+            turned = [[[(a + c) / 2, b - 12], [c + 12, (b + d) / 2], [(a + c) / 2, d + 12], [a - 12, (b + d) / 2]]
+                      for a, b, c, d in found.boxes.tolist()]  # fmt: skip
+            return replace(found, corners=np.array(turned, np.float32).reshape(-1, 4, 2))
+        if self.facts.task == "segment":
+            halves = [np.array([[a, b], [c, b], [a, d]], np.float32) for a, b, c, d in found.boxes.tolist()]
+            return replace(found, outlines=[[half] for half in halves])
+        ends = [[[a, b, 0.9], [c, d, 0.9]] for a, b, c, d in found.boxes.tolist()]
+        return replace(found, keypoints=np.array(ends, np.float32).reshape(-1, 2, 3))
+
+
+@pytest.mark.parametrize("task", ["segment", "pose", "obb"])
+def test_what_is_more_than_a_box_is_drawn_into_the_video(
+    encode: Encode, place: Place, task: VisionTask
+) -> None:
+    video = encode("a.mp4", [scene((100 + n, 100, WHITE)) for n in range(6)], 10)
+    boxes, shapes = (
+        last_frame(place, place.run(video, detector, annotate=True))
+        for detector in (Bright(), Outlining(task))
+    )
+    differing = (np.abs(boxes.astype(int) - shapes) > 60).any(axis=2)
+    rows, columns = np.nonzero(differing)
+    assert len(rows) > 20
+    if task == "obb":
+        assert rows.max() > 131 and columns.max() > 135, "the corners stick out of the straight box"
+    else:
+        assert rows.min() >= 96 and rows.max() < 130 and columns.min() >= 100 and columns.max() < 135
 
 
 def test_odd_sizes_are_annotated(encode: Encode, ffmpeg: Ffmpeg, place: Place, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ hash-max-listpack-value 1024
 stream-node-max-bytes 512
 """
 
-MALLOC = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=4000"}
+MALLOC = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=100"}
 """The wheel's server is built on the C library's allocator. With many small objects on the heap its free lists
 scatter, and each temporary string costs a cache miss: at 400,000 waiting jobs a claim took 1.9 times as long as at
 1,000. With a large per-thread cache, freed memory is used again while it is warm: 1.2 times. Not larger than this:

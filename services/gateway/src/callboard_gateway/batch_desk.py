@@ -120,8 +120,9 @@ class BatchDesk(WholeDesk[NewBatch, Batch]):
             raise Conflict(f"The batch has already ended: it is {batch.record.status}.", code="already-ended")
         return batch
 
-    async def retry(self, owner: str, batch_id: str) -> Batch:
-        """A new batch of those lines of an ended one whose jobs failed, expired or were canceled."""
+    async def retry(self, owner: str, batch_id: str, key: str | None = None) -> tuple[Batch, bool]:
+        """A new batch of those lines of an ended one whose jobs failed, expired or were canceled, and whether an
+        earlier request with this idempotency key has made it."""
         old = await self._record(owner, batch_id)
         if old.status is None:
             raise Conflict("The batch has not ended; only one that has can be retried.", code="unfinished")
@@ -131,7 +132,16 @@ class BatchDesk(WholeDesk[NewBatch, Batch]):
                 "No line of the batch can be run again: none failed or was canceled.", code="nothing-to-retry"
             )
         spec = replace(old.spec, lines=lines, retried_from=old.id)
-        return await self.submit(new_batch(owner, spec, old.retention_ms))
+        new = new_batch(owner, spec, old.retention_ms)
+        replay = (
+            None if key is None else await self.desk.reserve(owner, key, f"retry {batch_id}".encode(), new.id)
+        )
+        if replay is None:
+            return await self.submit(new), False
+        try:
+            return await self.find(owner, replay.job_id), True
+        except NotFound:  # reserved, but never accepted: the first request was cut off in between
+            return await self.submit(replace(new, id=replay.job_id)), True
 
     async def delete(self, owner: str, batch_id: str) -> None:
         """Forget an ended batch and its files. Its jobs stay as long as they say themselves."""

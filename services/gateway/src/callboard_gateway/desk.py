@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -133,7 +133,8 @@ class Desk:
             return None
         if first[0] != sha256:
             raise Invalid(
-                "This Idempotency-Key was used within 24 hours with another body. Use a new key for a new request.",
+                "This Idempotency-Key was used within 24 hours for another request, or with another body. Use a new "
+                "key for a new request.",
                 code="idempotency-mismatch",
             )
         return Replay(first[1])
@@ -204,14 +205,21 @@ class Desk:
             raise Conflict(f"The job has already ended: it is {record.status.value}.", code="already-ended")
         return record, outcome == "ended"
 
-    async def retry(self, owner: str, job_id: str) -> JobRecord:
-        """A new job like an ended one."""
+    async def retry(self, owner: str, job_id: str, key: str | None = None) -> tuple[JobRecord, bool]:
+        """A new job like an ended one, and whether an earlier request with this idempotency key has made it."""
         old = await self.find(owner, job_id)
         if not old.status.is_terminal:
             raise Conflict(
                 f"The job is {old.status.value}; only one that has ended can be retried.", code="unfinished"
             )
-        return await self.submit(self._again(old))
+        job = self._again(old)
+        replay = None if key is None else await self.reserve(owner, key, f"retry {job_id}".encode(), job.id)
+        if replay is None:
+            return await self.submit(job), False
+        try:
+            return await self.find(owner, replay.job_id), True
+        except NotFound:  # reserved, but never submitted: the first request was cut off in between
+            return await self.submit(replace(job, id=replay.job_id)), True
 
     async def delete(self, owner: str, job_id: str) -> None:
         """Forget an ended job, and its files."""

@@ -18,6 +18,7 @@ from callboard_gateway.definitions import hoist
 from callboard_gateway.links import add_links
 from callboard_gateway.problems import MEDIA_TYPE
 from callboard_gateway.routes import pipelines
+from callboard_gateway.routes.parameters import REPLAYED
 from callboard_gateway.routes.say import NewMessage
 from callboard_gateway.routes.submit import MOST_JOBS
 from callboard_gateway.schemas import BatchAnswer, Job, OpenAIError, Problem, problems
@@ -178,8 +179,8 @@ def _job_answers(*problems: int) -> dict[str, Any]:
     retry = {"Retry-After": {"description": "When to ask, in seconds.", "schema": {"type": "integer"}}}
     applied = {"Preference-Applied": {"description": "`wait=N`", "schema": {"type": "string"}}}
     return {
-        "200": _answer("The job has ended while the request waited.", "Job", links | applied | _replayed()),
-        "202": _answer("Accepted.", "Job", links | retry | _replayed()),
+        "200": _answer("The job has ended while the request waited.", "Job", links | applied | REPLAYED),
+        "202": _answer("Accepted.", "Job", links | retry | REPLAYED),
         **_problems(*problems),
     }
 
@@ -194,7 +195,7 @@ def _batch_operation() -> dict[str, Any]:
         "parameters": [_idempotency()],
         "requestBody": _body("BatchSubmission", {"jobs": {"value": {"jobs": some}}}),
         "responses": {
-            "202": _answer("What became of each.", "BatchAnswer", _replayed()),
+            "202": _answer("What became of each.", "BatchAnswer", REPLAYED),
             **_problems(400, 401, 403, 413, 415, 422, 429, 503),
         },
     }
@@ -242,11 +243,6 @@ def _answer(description: str, model: str, headers: dict[str, Any]) -> dict[str, 
 def _body(model: str, examples: dict[str, Any]) -> dict[str, Any]:
     content = {"application/json": {"schema": {"$ref": _REFS.format(model=model)}, "examples": examples}}
     return {"required": True, "content": content}
-
-
-def _replayed() -> dict[str, Any]:
-    said = "`true` when the Idempotency-Key was seen before."
-    return {"Idempotency-Replayed": {"description": said, "schema": {"type": "string"}}}
 
 
 def _idempotency() -> dict[str, Any]:

@@ -14,12 +14,16 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from pydantic import SecretStr
+
 from callboard_shared.errors import FinalError, JobError, RetryableError
 
 _WORD = re.compile(r"[a-z][a-z0-9_.\-]{0,59}")
 _SECONDS = re.compile(r"\d+(\.\d+)?")
 _LONGEST_WAIT_S = 3600.0
 _MOST_NAMES = 40
+_SHORTEST_SECRET = 6
+"""Self-hosted servers are often given a key such as ``none``, which stands in ordinary words."""
 _FOR_ITS_CONTENT = ("content_filter", "policy", "moderation", "safety")
 _NO_CREDIT = ("quota", "credit", "payment", "billing", "paid_plan")
 _AGAIN = "The job is tried again by itself"
@@ -28,15 +32,25 @@ _AGAIN = "The job is tried again by itself"
 @dataclass(frozen=True, slots=True)
 class Service:
     """A provider, as its errors name it. ``key``, ``url``, ``patience``: the variables that set its key, its address,
-    and how long it may be silent; empty where there are none."""
+    and how long it may be silent; empty where there are none. ``secret``: the key itself, which no error repeats."""
 
     title: str
     key: str = ""
     url: str = ""
     patience: str = ""
+    secret: SecretStr | None = None
+
+    def without_key_in(self, text: str) -> str:
+        """What the provider said, with the key struck out that it was sent: some repeat it, in a message or as the code
+        of an error, and not always in the same case. What is too short to be a secret stays."""
+        secret = self.secret.get_secret_value() if self.secret is not None else ""
+        if len(secret) < _SHORTEST_SECRET:
+            return text
+        return re.sub(re.escape(secret), "[key]", text, flags=re.IGNORECASE)
 
     def of_status(self, status: int, word: str = "", headers: Mapping[str, str] | None = None) -> JobError:
         """What an answer with an error status means. ``word``: the provider's own, see ``word_of``."""
+        word = self.without_key_in(word)
         what, wait_s = f"{status}, {word}" if word else f"{status}", retry_after_s(headers or {})
         if any(part in word for part in _FOR_ITS_CONTENT):
             return self.refused()

@@ -7,6 +7,7 @@ from functools import cache
 
 from callboard_llm.handlers.chat import ChatHandlers
 from callboard_llm.handlers.speech import SpeechHandlers
+from callboard_llm.pictures import Pictures
 from callboard_llm.prices import Prices
 from callboard_llm.providers.local import Local, local_model
 from callboard_llm.providers.openai import OpenAI
@@ -22,6 +23,7 @@ from callboard_shared.files import Files, configured_store
 from callboard_shared.jobs import CHAT, SPEECH
 from callboard_shared.ledger import Ledger
 from callboard_shared.models import Shelf
+from callboard_shared.settings import OutboundSettings
 from callboard_shared.worker import Worker
 
 # Told to be talkative, they write down what is said, and with what key.
@@ -32,7 +34,7 @@ settings, openai_settings = LlmSettings(), OpenAISettings()
 local_settings, speech_settings = LocalChatSettings(), SpeechSettings()
 
 local = Local(local_model(local_settings, Shelf()), local_settings)
-chat = ChatHandlers(OpenAI(openai_settings), local, Prices(settings.llm_prices))
+chat = ChatHandlers(OpenAI(openai_settings), local, Prices(settings.llm_prices), Pictures(OutboundSettings()))
 
 speakers: list[Speaker] = [
     ElevenLabsSpeaker(speech_settings),

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from callboard_vision.engines.interface import Findings, Floats, ModelFacts, Pixels
+from callboard_vision.engines.interface import Findings, Floats, ModelFacts, Pixels, Shape
 
 _SMALLEST = 480
 """Pixels of the longer side below which a picture is enlarged, so that labels have room."""
@@ -28,6 +28,7 @@ _DARK, _LIGHT = (20, 20, 20), (255, 255, 255)
 _MARGIN = 235
 """Grey of what is added around a narrow picture."""
 
+BOX_ALONE = Shape()
 Colour = tuple[int, int, int]
 Box = tuple[int, int, int, int]
 Whole = npt.NDArray[np.int32]
@@ -40,9 +41,7 @@ class Mark:
     text: str
     colour: int
     box: Sequence[float]
-    corners: Floats | None = None
-    outlines: Sequence[Floats] = ()
-    keypoints: Floats | None = None
+    shape: Shape = BOX_ALONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +65,7 @@ def marks_of(findings: Findings, facts: ModelFacts) -> list[Mark]:
             f"{facts.names[number]} {findings.confidences[place]:.2f}",
             number,
             findings.boxes[place].tolist(),
-            None if findings.corners is None else findings.corners[place],
-            () if findings.outlines is None else findings.outlines[place],
-            None if findings.keypoints is None else findings.keypoints[place],
+            findings.shape(place),
         )
         for place, number in reversed(list(enumerate(map(int, findings.class_ids))))
     ]
@@ -102,14 +99,14 @@ def draw(canvas: Pixels, marks: Sequence[Mark], pen: Pen, skeleton: Sequence[tup
     _fill_outlines(canvas, marks)
     for mark in marks:
         colour = colour_of(mark.colour)
-        if mark.corners is not None:
-            cv2.polylines(canvas, [_whole(mark.corners)], True, colour, pen.line, cv2.LINE_AA)
+        if mark.shape.corners is not None:
+            cv2.polylines(canvas, [_whole(mark.shape.corners)], True, colour, pen.line, cv2.LINE_AA)
         else:
             x1, y1, x2, y2 = (round(value) for value in mark.box)
             cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, pen.line, cv2.LINE_AA)
         cv2.polylines(canvas, _polygons(mark), True, colour, pen.line, cv2.LINE_AA)
-        if mark.keypoints is not None:
-            _draw_keypoints(canvas, mark.keypoints, skeleton, pen, colour)
+        if mark.shape.keypoints is not None:
+            _draw_keypoints(canvas, mark.shape.keypoints, skeleton, pen, colour)
     taken: list[Box] = []
     for mark in reversed(marks):  # the surest chooses first
         _label(canvas, mark, pen, taken)
@@ -132,16 +129,18 @@ def colour_of(number: int) -> Colour:
 
 def _moved(mark: Mark, scale: int, left: int, top: int) -> Mark:
     at = np.array([left, top], np.float32)
-    keypoints = None if mark.keypoints is None else mark.keypoints.copy()
+    shape = mark.shape
+    keypoints = None if shape.keypoints is None else shape.keypoints.copy()
     if keypoints is not None:
         keypoints[:, :2] = keypoints[:, :2] * scale + at
     box = (np.reshape(mark.box, (2, 2)) * scale + at).ravel().tolist()
-    corners = None if mark.corners is None else mark.corners * scale + at
-    return Mark(mark.text, mark.colour, box, corners, [one * scale + at for one in mark.outlines], keypoints)
+    corners = None if shape.corners is None else shape.corners * scale + at
+    outlines = [one * scale + at for one in shape.outlines]
+    return Mark(mark.text, mark.colour, box, Shape(corners, outlines, keypoints))
 
 
 def _fill_outlines(canvas: Pixels, marks: Sequence[Mark]) -> None:
-    if not any(mark.outlines for mark in marks):
+    if not any(mark.shape.outlines for mark in marks):
         return
     filled = canvas.copy()
     for mark in marks:
@@ -163,7 +162,7 @@ def _draw_keypoints(
 
 
 def _polygons(mark: Mark) -> list[Whole]:
-    return [_whole(outline) for outline in mark.outlines if len(outline)]
+    return [_whole(outline) for outline in mark.shape.outlines if len(outline)]
 
 
 def _whole(points: Floats) -> Whole:

@@ -49,10 +49,13 @@ UNION_TAGS = frozenset(
 """What pydantic puts into the path of an error where an input is a list or an object: no part of the document."""
 
 
+FileKind = Literal["file", "picture", "video"]
+
+
 class FileInput(Input):
     """Binary data: a file that was uploaded, one that is fetched, or its bytes within the request."""
 
-    kind: ClassVar[Literal["file", "picture", "video"]] = "file"
+    kind: ClassVar[FileKind] = "file"
 
     file_id: str | None = Field(default=None, max_length=64, description="Of `POST /v1/files`.")
     url: str | None = Field(
@@ -75,6 +78,11 @@ class FileInput(Input):
         if sum(given is not None for given in (self.file_id, self.url, self.base64)) != 1:
             raise ValueError("give one of 'file_id', 'url' and 'base64'")
         return self
+
+    @property
+    def enclosed(self) -> tuple[str, str | None]:
+        """The field that has the bytes within the request, and their base64 if it does."""
+        return "base64", self.base64
 
     @property
     def address(self) -> str | None:
@@ -200,6 +208,17 @@ class JobType(Generic[I, O]):
     def urls_of(self, value: I) -> dict[str, str]:
         """The URLs of files that an input names, by field."""
         return {f"{at}url": one.address for at, one in _files_in("", value) if one.address is not None}
+
+    def distant_of(self, value: I) -> list[FileInput]:
+        """What an input names by URL, each URL once."""
+        if not self.takes_files:
+            return []
+        return list({one.address: one for _, one in _files_in("", value) if one.address is not None}.values())
+
+    def within_of(self, value: I) -> dict[str, tuple[str, FileKind]]:
+        """The base64 of files within an input, each with what it is to be, by field."""
+        files = ((at, one, one.enclosed) for at, one in _files_in("", value))
+        return {f"{at}{name}": (text, one.kind) for at, one, (name, text) in files if text is not None}
 
     def judged_of(self, value: I) -> dict[str, FileInput]:
         """The pictures and videos that an input gives, by field."""

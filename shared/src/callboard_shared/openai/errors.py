@@ -27,6 +27,7 @@ _STATUSES = {
     "unknown-model": 404, "provider-invalid": 400, "provider-refused": 400, "provider-rate-limited": 429,
     "provider-unavailable": 503, "provider-timeout": 504, "timeout": 504, "expired": 503, "text-too-long": 400,
     "language-not-supported": 400, "not-an-encoder": 400, "unsupported-format": 400, "file-not-found": 400,
+    "url-not-allowed": 400, "url-blocked": 400, "fetch-failed": 400, "fetch-timeout": 400, "fetch-too-large": 400,
 }  # fmt: skip
 """By a problem's code, where its own status is not what OpenAI's clients expect."""
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -21,6 +22,7 @@ from callboard_shared.ledger import Call, Claim, ClaimedJob, Ended, FinishReply,
 from callboard_shared.ledger.metering import TALLY
 from callboard_shared.settings import WorkerSettings
 from callboard_shared.worker import artifacts
+from callboard_shared.worker.arrivals import arriving
 from callboard_shared.worker.handlers import Handlers
 from callboard_shared.worker.job import Context, Job
 from callboard_shared.worker.keeper import Held, Keeper
@@ -28,6 +30,24 @@ from callboard_shared.worker.outcome import failed, read_input, succeeded
 from callboard_shared.worker.tracks import about, log_end, processing, tell_outcome
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Running:
+    """A claimed job; ``job``: as its handler gets it; ``result``: its output, or what it or its input raised."""
+
+    claimed: ClaimedJob
+    context: Context
+    job: Job[Any] | None = None
+    result: Any = None
+
+    def read(self, handlers: Handlers) -> None:
+        claimed = self.claimed
+        try:
+            value = read_input(handlers.job_type(claimed.type), claimed)
+            self.job = Job(claimed.id, claimed.type, claimed.owner, claimed.attempt, value, self.context)
+        except Exception as error:
+            self.result = error
 
 
 class BatchRunner:
@@ -49,7 +69,6 @@ class BatchRunner:
         self._keeper = Keeper(runner, queues, ledger, settings, stopping=stopping, ring=bell.ring)
         self._keeper.start()
         self._busy_since = 0.0
-        self._afterwards: dict[str, Callable[[], None]] = {}
 
     def answer(self, queue: str) -> None:
         """Work on a queue until nothing is ready, the slice is used, or the worker shuts down."""
@@ -59,6 +78,7 @@ class BatchRunner:
             if claim.ring:
                 self._bell.ring(queue)
             if claim.jobs:
+                self._busy_since = time.monotonic()
                 claim = self._run_and_finish(queue, claim.jobs, until)
             elif self._over() or time.monotonic() > until:
                 self._leave(queue)
@@ -67,14 +87,26 @@ class BatchRunner:
                 claim = self._listen(queue)
 
     def _run_and_finish(self, queue: str, jobs: Sequence[ClaimedJob], until: float) -> Claim | None:
+        """Run the jobs of a claim and commit what became of them: all together, unless some wait for their inputs."""
+        running = [_Running(job, self._context(queue, job)) for job in jobs]
+        for one in running:
+            self._keeper.hold(queue, Held(one.claimed, one.context))
         try:
             with processing(queue, jobs) as span:
-                ended = self._run(queue, jobs)
-                tell_outcome(span, ended)
-            return self._finish(queue, jobs, ended, self._over() or time.monotonic() > until)
+                early: list[Ended] = []
+                for part, is_last in self._parts(running):
+                    ended = self._run(part)
+                    if is_last:
+                        break
+                    self._commit(queue, part, ended)
+                    early += ended
+                tell_outcome(span, [*early, *ended])
+            return self._finish(queue, part, ended, self._over() or time.monotonic() > until)
         finally:
             # Also when something broke here: a lease that lapses is better than one kept for nobody.
             self._keeper.let_go([job.id for job in jobs])
+            for one in running:
+                one.context.close()
 
     def _claim(self, queue: str, *, answered: bool = False, listen: bool = True) -> Call[Claim]:
         return verbs.claim(
@@ -129,12 +161,22 @@ class BatchRunner:
                 return self._ledger.run(verbs.ping())
         return False
 
+    def _commit(self, queue: str, part: Sequence[_Running], ended: Sequence[Ended]) -> None:
+        """Commit some jobs of a claim, while others are still to run."""
+        reply = self._patiently(self._ending(queue, ended), even_when_stopping=True)
+        self._after_commit(part, ended, reply)
+        if reply is not None and reply.ring:
+            self._bell.ring(queue)
+
+    def _ending(self, queue: str, ended: Sequence[Ended]) -> Call[FinishReply]:
+        began, self._busy_since = self._busy_since, time.monotonic()
+        return verbs.finish(queue, self._runner, ended, (self._busy_since - began) * 1000, TALLY.take())
+
     def _finish(
-        self, queue: str, jobs: Sequence[ClaimedJob], ended: Sequence[Ended], leave: bool
+        self, queue: str, part: Sequence[_Running], ended: Sequence[Ended], leave: bool
     ) -> Claim | None:
         """Commit, and claim what is next in the same round trip."""
-        busy_ms = (time.monotonic() - self._busy_since) * 1000
-        finish = verbs.finish(queue, self._runner, ended, busy_ms, TALLY.take())
+        finish = self._ending(queue, ended)
         next_claim = self._claim_nothing(queue) if leave else self._claim(queue)
         reply: FinishReply | None = None
         claim: Claim | None = None
@@ -145,20 +187,25 @@ class BatchRunner:
             self._keeper.doubt()
         if reply is None:  # the same claim committing twice changes nothing
             reply = self._patiently(finish, even_when_stopping=True)
-        self._keeper.let_go([job.id for job in jobs])
-        claimed = {job.id: job for job in jobs}
-        afterwards, self._afterwards = self._afterwards, {}
-        for end, result in zip(ended, reply.results if reply else (), strict=False):
-            if result == "committed" and end.outcome == "succeeded" and end.id in afterwards:
-                artifacts.tidy_up(afterwards[end.id])
-            if result == "stale":
-                log.warning("commit.refused", **about(claimed[end.id]))
-                artifacts.throw_away(self._ledger, self._files, end.files)
+        self._after_commit(part, ended, reply)
         if claim is None:
             claim = self._patiently(next_claim)
         if claim is not None and (claim.ring or (reply and reply.ring)):
             self._bell.ring(queue)
         return None if leave else claim
+
+    def _after_commit(
+        self, part: Sequence[_Running], ended: Sequence[Ended], reply: FinishReply | None
+    ) -> None:
+        self._keeper.let_go([one.claimed.id for one in part])
+        running = {one.claimed.id: one for one in part}
+        for end, result in zip(ended, reply.results if reply else (), strict=False):
+            one = running[end.id]
+            if result == "committed" and end.outcome == "succeeded" and one.context.afterwards is not None:
+                artifacts.tidy_up(one.context.afterwards)
+            if result == "stale":
+                log.warning("commit.refused", **about(one.claimed))
+                artifacts.throw_away(self._ledger, self._files, end.files)
 
     def _send(self, call: Call[str]) -> bool:
         try:
@@ -170,35 +217,41 @@ class BatchRunner:
 
     # --- running ---
 
-    def _run(self, queue: str, claimed: Sequence[ClaimedJob]) -> list[Ended]:
-        self._busy_since = time.monotonic()
-        contexts = [
-            Context(
-                job.id,
-                queue,
-                job.owner,
-                job.attempt,
-                runner=self._runner,
-                send=self._send,
-                files=self._files,
-                find_file=self._find_file,
-                ask=self._ledger.run,
-            )
-            for job in claimed
-        ]
-        for job, context in zip(claimed, contexts, strict=True):
-            self._keeper.hold(queue, Held(job, context))
+    def _context(self, queue: str, job: ClaimedJob) -> Context:
+        return Context(
+            job.id, queue, job.owner, job.attempt,
+            runner=self._runner, send=self._send, files=self._files, find_file=self._find_file, ask=self._ledger.run,
+        )  # fmt: skip
+
+    def _parts(self, running: Sequence[_Running]) -> Iterator[tuple[list[_Running], bool]]:
+        """The jobs of a claim as their inputs arrive, with whether these are the last; ``result`` holds already what
+        is wrong with those that cannot run."""
+        for one in running:
+            one.read(self._handlers)
+        jobs = [one.job for one in running if one.job is not None]
+        able = [one for one in running if one.job is not None]
+        part = [one for one in running if one.job is None]
+        left = len(able)
+        distant = [self._handlers.job_type(job.type).distant_of(job.input) for job in jobs]
+        for arrived in arriving(jobs, distant):
+            for place, fault in arrived:
+                able[place].result = fault
+                part.append(able[place])
+            left -= len(arrived)
+            yield part, left == 0
+            part = []
+
+    def _run(self, part: Sequence[_Running]) -> list[Ended]:
+        self._handle([one for one in part if one.result is None])
         ended: list[Ended] = []
-        results = self._handle(claimed, contexts)
-        for job, context, result in zip(claimed, contexts, results, strict=True):
-            end = self._to_ended(job, context, result)
-            log_end(job, end)
-            context.flush()
-            for record_it in artifacts.settle(self._files, context, end):
+        for one in part:
+            end = self._to_ended(one.claimed, one.context, one.result)
+            log_end(one.claimed, end)
+            one.context.flush()
+            for record_it in artifacts.settle(self._files, one.context, end):
                 self._patiently(record_it, even_when_stopping=True)
+            one.context.close()
             if end is not None:
-                if context.afterwards is not None:
-                    self._afterwards[job.id] = context.afterwards
                 ended.append(end)
         return ended
 
@@ -213,25 +266,13 @@ class BatchRunner:
         except Exception as error:  # not JSON, a full disk: this job's failure, not the batch's
             return failed(job, context, error)
 
-    def _handle(self, claimed: Sequence[ClaimedJob], contexts: Sequence[Context]) -> list[Any]:
-        """Per job its output or what it raised."""
-        results: list[Any] = [None] * len(claimed)
-        ready: list[tuple[int, Job[Any]]] = []
-        handler = self._handlers.get(claimed[0].type)
-        for i, (job, context) in enumerate(zip(claimed, contexts, strict=True)):
-            try:
-                job_type = self._handlers.job_type(job.type)
-                ready.append(
-                    (i, Job(job.id, job.type, job.owner, job.attempt, read_input(job_type, job), context))
-                )
-            except Exception as error:
-                results[i] = error
-        if not ready:
-            return results
-        outputs = self._call(handler, [job for _, job in ready])
-        for (i, _), output in zip(ready, outputs, strict=True):
-            results[i] = output
-        return results
+    def _handle(self, part: Sequence[_Running]) -> None:
+        """Set ``result`` of each: its output, or what it raised."""
+        jobs = [one.job for one in part if one.job is not None]
+        if not jobs:
+            return
+        for one, output in zip(part, self._call(self._handlers.get(jobs[0].type), jobs), strict=True):
+            one.result = output
 
     def _call(
         self, handler: Callable[..., Any], jobs: list[Job[Any]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import io
 import shutil
@@ -74,19 +73,41 @@ class Inputs:
     ) -> None:
         self._owner, self._files, self._find_file = owner, files, find_file
         self._fetch, self._check = fetch, check
+        self._brought: dict[str, OpenedFile] = {}
+        self._over = False
 
     def open(self, given: FileInput, max_bytes: int | None) -> OpenedFile:
         """See ``Context.open_file``."""
         if given.base64 is not None:
             return self._within_the_request(given.base64, max_bytes)
         if given.url is not None:
-            return self._at_a_url(given.url, max_bytes)
+            brought = self._brought.get(given.url)
+            return self._at_a_url(given.url, max_bytes) if brought is None else _again(brought, max_bytes)
         return self._uploaded(given.file_id or "", max_bytes)
+
+    def bring(self, given: FileInput, max_bytes: int | None) -> None:
+        """See ``Context.bring``."""
+        if given.url is not None:
+            self._brought[given.url] = self._at_a_url(given.url, max_bytes)
+            if self._over:
+                self.close()
+
+    def close(self) -> None:
+        """Let go of what was brought, and end what is still being fetched."""
+        self._over = True
+        while self._brought:
+            with self._brought.popitem()[1]:
+                pass
+
+    def _check_wanted(self) -> None:
+        self._check()
+        if self._over:
+            raise FinalError("The attempt that wanted this file is over.", code="not-wanted")
 
     def _within_the_request(self, text: str, max_bytes: int | None) -> OpenedFile:
         try:
             content = base64.b64decode(text, validate=True)
-        except binascii.Error as error:
+        except ValueError as error:  # also of a text that is not ASCII
             raise FinalError(f"The base64 cannot be decoded: {error}.", code="invalid-base64") from None
         _check_size(len(content), max_bytes)
         return OpenedFile("file", io.BytesIO(content))
@@ -94,7 +115,7 @@ class Inputs:
     def _at_a_url(self, url: str, max_bytes: int | None) -> OpenedFile:
         content = _scratch(self._files)
         try:
-            name = self._fetch(url, content, max_bytes, self._check)
+            name = self._fetch(url, content, max_bytes, self._check_wanted)
             content.flush()
             content.seek(0)
         except OSError as error:
@@ -118,6 +139,12 @@ class Inputs:
             "with POST /v1/files and submit the job again.",
             code="file-not-found",
         )
+
+
+def _again(brought: OpenedFile, max_bytes: int | None) -> OpenedFile:
+    """The same file, to be read from its beginning and closed by itself."""
+    _check_size(brought.path.stat().st_size, max_bytes)
+    return OpenedFile(brought.name, brought.path.open("rb"))
 
 
 def _check_size(size: int, max_bytes: int | None) -> None:

@@ -125,6 +125,14 @@ class Context:
         ``file-too-large``, what ``callboard_shared.outbound.fetch`` raises, and LedgerError."""
         return self._inputs.open(given, max_bytes)
 
+    def bring(self, given: FileInput, max_bytes: int | None) -> None:
+        """Fetch what is at a URL before it is opened; it stays until ``close``. Blocks; raises as ``open_file``."""
+        self._inputs.bring(given, max_bytes)
+
+    def close(self) -> None:
+        """The attempt is over: nothing is opened any more."""
+        self._inputs.close()
+
     def once_committed(self, call: Callable[[], None]) -> None:
         """Run ``call``, which may block, when the job has succeeded and its output is committed: to tidy up what an
         attempt that comes to nothing leaves to the next. A worker that dies just then does not run it."""

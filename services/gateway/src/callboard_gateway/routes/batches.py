@@ -12,8 +12,17 @@ from callboard_gateway.batch_desk import BatchDesk
 from callboard_gateway.batch_schemas import BatchList, BatchObject
 from callboard_gateway.batch_submission import BatchBody
 from callboard_gateway.cursors import cursor_of, position_of
-from callboard_gateway.routes.parameters import Cursor, IdempotencyKey, Limit, Prefer, Wait
+from callboard_gateway.routes.parameters import (
+    REPLAYED,
+    Cursor,
+    IdempotencyKey,
+    Limit,
+    Prefer,
+    Wait,
+    replay_header,
+)
 from callboard_gateway.routes.submit import hang_up
+from callboard_gateway.routes.submit import idempotency_key as usable_key
 from callboard_gateway.routes.wholes import submit_whole, whole_response
 from callboard_gateway.schemas import body_of, problems
 
@@ -31,7 +40,7 @@ WriteAccess = Annotated[Authenticated, Depends(require("jobs:write"))]
     ),
     responses={
         200: {"model": BatchObject, "description": "It has ended while the request waited."},
-        202: {"description": "The batch is accepted; its lines are yet to be read."},
+        202: {"description": "The batch is accepted; its lines are yet to be read.", "headers": REPLAYED},
         **problems(400, 401, 403, 413, 415, 422, 429, 503),
     },
     operation_id="submit_batch",
@@ -96,14 +105,24 @@ async def cancel(request: Request, batch_id: str, caller: WriteAccess) -> Respon
     "/{batch_id}/retry",
     status_code=202,
     response_model=BatchObject,
-    responses=problems(401, 403, 404, 409, 422, 429, 503),
+    responses={
+        200: {
+            "model": BatchObject,
+            "description": "A repeated request: the batch that the first one made has ended.",
+        },
+        202: {"description": "The new batch.", "headers": REPLAYED},
+        **problems(401, 403, 404, 409, 422, 429, 503),
+    },
     operation_id="retry_batch",
     summary="Run those lines of an ended batch again that did not succeed",
 )
-async def retry(request: Request, batch_id: str, caller: WriteAccess) -> Response:
+async def retry(
+    request: Request, batch_id: str, caller: WriteAccess, idempotency_key: IdempotencyKey = None
+) -> Response:
     """A new batch, with `retried_from`, of the lines whose jobs failed, expired or were canceled."""
-    batch = await _desk(request).retry(caller.owner, batch_id)
-    return whole_response(batch, 202, {"Location": f"/v1/batches/{batch.record.id}"})
+    batch, replayed = await _desk(request).retry(caller.owner, batch_id, usable_key(request.scope))
+    headers = {"Location": f"/v1/batches/{batch.record.id}"} | replay_header(replayed)
+    return whole_response(batch, 200 if batch.ended and replayed else 202, headers)
 
 
 @router.delete(

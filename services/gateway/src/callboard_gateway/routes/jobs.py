@@ -11,8 +11,9 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from callboard_gateway.auth import Authenticated, require
 from callboard_gateway.cursors import cursor_of, position_of
 from callboard_gateway.desk import QUEUES_WITH_JOBS, Desk
-from callboard_gateway.routes.parameters import Cursor, Limit, Wait
+from callboard_gateway.routes.parameters import REPLAYED, Cursor, IdempotencyKey, Limit, Wait, replay_header
 from callboard_gateway.routes.submit import hang_up, retry_after_s
+from callboard_gateway.routes.submit import idempotency_key as usable_key
 from callboard_gateway.schemas import Job, JobList, problems
 from callboard_shared.errors import Invalid
 from callboard_shared.jobs import CATALOGUE, QUEUES
@@ -174,16 +175,24 @@ async def cancel(request: Request, job_id: str, caller: WriteAccess) -> Response
     "/{job_id}/retry",
     status_code=202,
     response_model=Job,
-    responses=problems(401, 403, 404, 409, 422, 429, 503),
+    responses={
+        200: {"model": Job, "description": "A repeated request: the job that the first one made has ended."},
+        202: {"description": "The new job.", "headers": REPLAYED},
+        **problems(401, 403, 404, 409, 422, 429, 503),
+    },
     operation_id="retry_job",
     summary="Submit an ended job again, as a new one",
 )
-async def retry(request: Request, job_id: str, caller: WriteAccess) -> Response:
+async def retry(
+    request: Request, job_id: str, caller: WriteAccess, idempotency_key: IdempotencyKey = None
+) -> Response:
     """The new job has the same input and options, and `retried_from`."""
-    record = await desk_of(request).retry(caller.owner, job_id)
-    return job_response(
-        record, 202, {"Location": f"/v1/jobs/{record.id}", "Retry-After": str(retry_after_s(record))}
-    )
+    record, replayed = await desk_of(request).retry(caller.owner, job_id, usable_key(request.scope))
+    headers = {"Location": f"/v1/jobs/{record.id}"} | replay_header(replayed)
+    ended = record.status.is_terminal
+    if not ended:
+        headers["Retry-After"] = str(retry_after_s(record))
+    return job_response(record, 200 if ended and replayed else 202, headers)
 
 
 @router.delete(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Header, Query
 
@@ -15,6 +15,19 @@ Prefer = Annotated[
     str | None,
     Header(description="`wait=N`: hold the answer until it has ended, N seconds at most (1–60)."),
 ]
+REPLAYED: dict[str, Any] = {
+    "Idempotency-Replayed": {
+        "description": "`true` when the Idempotency-Key was seen before.",
+        "schema": {"type": "string"},
+    }
+}
+"""The header of an answer, as the OpenAPI document has it."""
+
+
+def replay_header(replayed: bool) -> dict[str, str]:
+    return {"Idempotency-Replayed": "true"} if replayed else {}
+
+
 IdempotencyKey = Annotated[
     str | None,
     Header(alias="Idempotency-Key", description="Per API key, kept 24 hours: makes repeating safe."),

@@ -8,8 +8,9 @@ from typing import Any
 
 from callboard_llm import wire
 from callboard_llm.history import Talk, doubted, fit, recall, with_its_pictures
+from callboard_llm.pictures import Pictures, has_pictures, must_be_brought
 from callboard_llm.prices import Prices
-from callboard_llm.providers import Answer, Ask, Provider
+from callboard_llm.providers import Answer, Provider
 from callboard_llm.providers.local import Local
 from callboard_llm.providers.openai import OpenAI
 from callboard_shared.jobs.llm import AssistantMessage, ChatInput, ChatOutput, ChatUsage
@@ -28,20 +29,20 @@ _REASONS = {
 class ChatHandlers:
     """``prices``: of what OpenAI counts; the local model costs nothing."""
 
-    def __init__(self, openai: OpenAI, local: Local, prices: Prices) -> None:
-        self._openai, self._local, self._prices = openai, local, prices
+    def __init__(self, openai: OpenAI, local: Local, prices: Prices, pictures: Pictures) -> None:
+        self._openai, self._local, self._prices, self._pictures = openai, local, prices, pictures
 
     async def chat(self, job: Job[ChatInput]) -> ChatOutput:
         talk = await recall(job)
         provider = self._provider(talk.input)
         talk = doubted(await with_its_pictures(await fit(talk, provider), job.context), provider)
+        talk = await self._seen(talk, provider, job.context)
         for note in talk.warnings:
             job.context.log("warning", note)
         answer = Answer(talk.input.model)
         try:
-            ask = await _ask(talk.input, job.context)
             with TALLY.asking(provider.name):
-                await provider.chat(ask, answer, _Listener(job.context))
+                await provider.chat(wire.asked(talk.input), answer, _Listener(job.context))
         except asyncio.CancelledError:
             if answer.text or answer.tool_calls:
                 answer.finish_reason = "canceled"
@@ -60,6 +61,12 @@ class ChatHandlers:
             to_openai = self._openai.ready and not self._local.is_named(value.model)
             return self._openai if to_openai else self._local
         return self._openai if value.provider == "openai" else self._local
+
+    async def _seen(self, talk: Talk, provider: Provider, context: Context) -> Talk:
+        """``talk`` with its pictures, of which none is fetched for a model that sees none."""
+        if has_pictures(talk):
+            provider.check_sees(talk.input.model)
+        return await self._pictures.brought(talk, context) if must_be_brought(talk) else talk
 
     def _count(self, context: Context, answer: Answer, provider: Provider) -> None:
         """For the job's figures. An attempt that is followed by another leaves none."""
@@ -130,13 +137,6 @@ class _Listener:
 
     def waiting(self) -> AbstractContextManager[None]:
         return self._context.waiting()
-
-
-async def _ask(value: ChatInput, context: Context) -> Ask:
-    read = wire.reader(context)
-    if wire.has_files(value):  # which lie on a disk, and are found by the ledger
-        return await asyncio.to_thread(wire.asked, value, read)
-    return wire.asked(value, read)
 
 
 def _message(answer: Answer) -> AssistantMessage:

@@ -36,25 +36,25 @@ def _of_status(
     found = service.of_status(error.status_code, word_of(error.body), error.response.headers)
     if found.problem_code != "provider-invalid" or messages is None:
         return found
-    about = f" about '{error.param}'" if error.param else ""
+    about = f" about '{service.without_key_in(error.param)}'" if error.param else ""
     return invalid(
-        f"{service.title} does not accept the request ({error.status_code}{about}){_quoted(error, messages)} "
+        f"{service.title} does not accept the request ({error.status_code}{about}){_quoted(error, service, messages)} "
         "Change the input and submit it again."
     )
 
 
 def _within_stream(error: openai.APIError, service: Service) -> JobError:
-    word = error.code or error.type or ""
+    word = word_of(error.body)
     if word.startswith("rate_limit"):
         return service.busy()
     found = service.of_status(500, word)
     return service.unavailable("broke off in the middle of its answer") if found.retryable else found
 
 
-def _quoted(error: openai.APIError, messages: Sequence[Mapping[str, Any]]) -> str:
+def _quoted(error: openai.APIError, service: Service, messages: Sequence[Mapping[str, Any]]) -> str:
     """What the provider said, unless it repeats what was said to it."""
     body = error.body if isinstance(error.body, dict) else {}
-    text = " ".join(str(body.get("message") or "").split())[:_LONGEST_QUOTE]
+    text = service.without_key_in(" ".join(str(body.get("message") or "").split()))[:_LONGEST_QUOTE]
     if not text or _repeats(text, list(_texts(messages))):
         return "."
     return f": {text.rstrip('.')}."

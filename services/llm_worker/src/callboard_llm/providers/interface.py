@@ -70,6 +70,9 @@ class Provider(Protocol):
     def doubts(self, texts: Sequence[str]) -> str | None:
         """Why its answer to these may be worth little, if there is a reason."""
 
+    def check_sees(self, model: str) -> None:
+        """Raises FinalError where it shows this model no pictures, or would not ask it at all."""
+
     async def chat(self, ask: Ask, answer: Answer, listener: Listener) -> None:
         """Fills ``answer`` as it comes. Raises RetryableError and FinalError with the codes ``provider-…``; canceled,
         it stops the provider at once, and ``answer`` holds what was said by then."""

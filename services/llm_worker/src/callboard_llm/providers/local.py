@@ -95,6 +95,9 @@ class Local:
         foreign = self._english_alone and any(foreign_script(text) for text in texts)
         return ENGLISH_ALONE if foreign else None
 
+    def check_sees(self, model: str) -> None:
+        raise invalid("The local model sees no pictures. Leave them out, or ask with provider openai.")
+
     def stop(self) -> None:
         if self._process is not None:
             self._process.stop()
@@ -116,8 +119,6 @@ class Local:
                 f"The local provider has the model {self.model}, and no {ask.model[:100]!r}. Name that one or none, or "
                 "set OPENAI_API_KEY where the worker runs."
             )
-        if _shows_pictures(ask.messages):
-            raise invalid("The local model sees no pictures. Leave them out, or ask with provider openai.")
         options = {"max_tokens": self._settings.llm_local_max_tokens, **ask.options}
         asked = Ask(self.model, _with_system(ask.messages), options)
         answer.model = self.model
@@ -164,13 +165,3 @@ def _with_system(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any
     if messages and messages[0]["role"] == "system":
         return list(messages)
     return [{"role": "system", "content": ""}, *messages]
-
-
-def _shows_pictures(messages: Sequence[Mapping[str, Any]]) -> bool:
-    contents = (message.get("content") for message in messages)
-    return any(
-        part.get("type") == "image_url"
-        for content in contents
-        if isinstance(content, list)
-        for part in content
-    )

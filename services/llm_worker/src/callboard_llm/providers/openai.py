@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 
 import openai
 
-from callboard_llm.faults import Service
+from callboard_llm.faults import Service, invalid
 from callboard_llm.providers.completions import complete
 from callboard_llm.providers.interface import Answer, Ask, Listener
-from callboard_llm.settings import OpenAISettings
+from callboard_llm.settings import OPENAI_URL, OpenAISettings
 from callboard_llm.tokens import encoding_for, estimated
 from callboard_llm.turns import Turns
 from callboard_llm.windows import window_of
 from callboard_shared.errors import RetryableError
 
 _CONNECT_S = 10.0
+_BLIND = re.compile(r"gpt-3\.5|gpt-4(-\d{4}|-32k.*)?$|o1-(mini|preview)|o3-mini")
+"""OpenAI's models that take texts alone (https://platform.openai.com/docs/models)."""
 
 
 class OpenAI:
@@ -27,7 +30,13 @@ class OpenAI:
 
     def __init__(self, settings: OpenAISettings) -> None:
         self._settings = settings
-        self._service = Service("OpenAI", "OPENAI_API_KEY", "OPENAI_BASE_URL", "CALLBOARD_OPENAI_SILENCE_S")
+        self._service = Service(
+            "OpenAI",
+            "OPENAI_API_KEY",
+            "OPENAI_BASE_URL",
+            "CALLBOARD_OPENAI_SILENCE_S",
+            settings.openai_api_key,
+        )
         self._turns = Turns(
             self._service.title, settings.openai_concurrency, settings.openai_requests_per_min
         )
@@ -54,6 +63,14 @@ class OpenAI:
 
     def doubts(self, texts: Sequence[str]) -> str | None:
         return None
+
+    def check_sees(self, model: str) -> None:
+        if not self.ready:
+            raise self._service.without_key()
+        if self._settings.openai_base_url == OPENAI_URL and _BLIND.match(model):
+            raise invalid(
+                f"{self._service.title}'s {model[:100]} sees no pictures. Leave them out, or name gpt-4o."
+            )
 
     async def chat(self, ask: Ask, answer: Answer, listener: Listener) -> None:
         if self._client is None:

@@ -32,7 +32,11 @@ class ElevenLabsSpeaker:
 
     def __init__(self, settings: SpeechSettings) -> None:
         self.service = Service(
-            "ElevenLabs", "ELEVENLABS_API_KEY", "ELEVENLABS_BASE_URL", "CALLBOARD_SPEECH_TIMEOUT_S"
+            "ElevenLabs",
+            "ELEVENLABS_API_KEY",
+            "ELEVENLABS_BASE_URL",
+            "CALLBOARD_SPEECH_TIMEOUT_S",
+            settings.elevenlabs_api_key,
         )
         kind, rate, *_ = settings.elevenlabs_output_format.split("_")
         self.limits = Limits(

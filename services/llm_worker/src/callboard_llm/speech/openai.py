@@ -36,7 +36,13 @@ class OpenAISpeaker:
     name: SpeechProvider = "openai"
 
     def __init__(self, openai_settings: OpenAISettings, settings: SpeechSettings) -> None:
-        self.service = Service("OpenAI", "OPENAI_API_KEY", "OPENAI_BASE_URL", "CALLBOARD_SPEECH_TIMEOUT_S")
+        self.service = Service(
+            "OpenAI",
+            "OPENAI_API_KEY",
+            "OPENAI_BASE_URL",
+            "CALLBOARD_SPEECH_TIMEOUT_S",
+            openai_settings.openai_api_key,
+        )
         self.limits = Limits(
             settings.openai_speech_concurrency, _PIECE_CHARS, _SAMPLE_RATE,
             per_min=settings.openai_speech_requests_per_min, timeout_s=settings.speech_timeout_s,

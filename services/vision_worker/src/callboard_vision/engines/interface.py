@@ -31,6 +31,15 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
+class Shape:
+    """What is known of one thing besides its box; see ``Findings``."""
+
+    corners: Floats | None = None
+    outlines: Sequence[Floats] = ()
+    keypoints: Floats | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
     """Of one picture, n things, the surest first; all pixels are those of the picture that was given.
 
@@ -49,6 +58,13 @@ class Findings:
 
     def __len__(self) -> int:
         return len(self.confidences)
+
+    def shape(self, place: int) -> Shape:
+        return Shape(
+            None if self.corners is None else self.corners[place],
+            () if self.outlines is None else self.outlines[place],
+            None if self.keypoints is None else self.keypoints[place],
+        )
 
 
 @dataclass(frozen=True, slots=True)

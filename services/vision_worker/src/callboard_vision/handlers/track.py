@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from callboard_shared.worker import Context, Job
 from callboard_shared.worker.models import Models
 from callboard_shared.worker.workshop import Workshop
 from callboard_vision.describing import within
-from callboard_vision.engines.interface import Detector, Findings
+from callboard_vision.engines.interface import Detector, Findings, ModelFacts, Shape
 from callboard_vision.engines.tracking import WEAK, Tracker
 from callboard_vision.handlers.detect import options_of
 from callboard_vision.tally import Tally
@@ -35,7 +35,9 @@ _PIXELS_TOGETHER = 24_000_000
 _TOLD_FRACTION, _TOLD_S = 0.005, 2.0
 _PIECE = 1024 * 1024
 
-Write = Callable[[Frame, Sequence[Followed]], None]
+Shapes = Mapping[int, Shape]
+"""By track: what a model of outlines, key points or turned boxes knows besides the box."""
+Write = Callable[[Frame, Sequence[Followed], Shapes], None]
 
 
 class TrackHandlers:
@@ -70,13 +72,13 @@ class TrackHandlers:
             annotated = scratch / "annotated.mp4" if value.annotate else None
             with (
                 Ahead(video.frames(value.every_n_frames), _read_ahead(video)) as ahead,
-                _annotating(annotated, video, value, threads, self._font) as write,
+                _annotating(annotated, video, value, threads, self._font, model.engine.facts) as write,
             ):
                 for part in ahead.parts(context.check_canceled):
-                    for frame, followed in follower.follow(part):
+                    for frame, followed, shapes in follower.follow(part):
                         context.check_canceled()
                         frames.add(_entry(frame, followed))
-                        write(frame, followed)
+                        write(frame, followed, shapes)
                         told.at(frame)
             context.usage |= {"frames": video.read, "images": frames.count}
             context.progress(_READ, "keeping the files")
@@ -99,7 +101,7 @@ class _Follower:
         self._together = 1
         self.tally = Tally(value.lines or ())
 
-    def follow(self, frames: Sequence[Frame]) -> Iterator[tuple[Frame, list[Followed]]]:
+    def follow(self, frames: Sequence[Frame]) -> Iterator[tuple[Frame, list[Followed], Shapes]]:
         """So many go through the network together as take about a second: a cancel does not wait for more."""
         while frames:
             part, frames = frames[: self._together], frames[self._together :]
@@ -108,13 +110,13 @@ class _Follower:
             took_s = max(0.001, time.monotonic() - began)
             self._together = max(1, min(_TOGETHER, int(len(part) / took_s)))
             for frame, findings in zip(part, found, strict=True):
-                followed = self._followed(findings, frame)
+                followed, shapes = self._followed(findings, frame)
                 self.tally.see(followed)
-                yield frame, followed
+                yield frame, followed, shapes
 
-    def _followed(self, found: Findings, frame: Frame) -> list[Followed]:
+    def _followed(self, found: Findings, frame: Frame) -> tuple[list[Followed], Shapes]:
         """What is sure enough to be told; what is weaker only keeps its track."""
-        names, told = self._detector.facts.names, []
+        names, told, shapes = self._detector.facts.names, [], {}
         height, width = frame.pixels.shape[:2]
         boxes = np.round(within(found.boxes.reshape(-1, 2, 2).astype(np.float64), width, height), 2).reshape(
             -1, 4
@@ -123,13 +125,14 @@ class _Follower:
             confidence = float(found.confidences[sighting.index])
             if confidence >= self._least:
                 class_id = int(found.class_ids[sighting.index])
+                shapes[sighting.track_id] = found.shape(sighting.index)
                 told.append(
                     Followed(
                         track_id=sighting.track_id, label=names[class_id], class_id=class_id,
                         confidence=round(confidence, 4), box=boxes[sighting.index].tolist(),
                     )
                 )  # fmt: skip
-        return sorted(told, key=lambda one: one.track_id)
+        return sorted(told, key=lambda one: one.track_id), shapes
 
 
 class _Telling:
@@ -152,18 +155,18 @@ class _Telling:
 
 @contextmanager
 def _annotating(
-    path: Path | None, video: Video, value: TrackInput, threads: int, font: Path | None
+    path: Path | None, video: Video, value: TrackInput, threads: int, font: Path | None, facts: ModelFacts
 ) -> Iterator[Write]:
     """Writes the frames that were looked at, each at its own time, so that the video plays as fast as the given one."""
     if path is None:
-        yield lambda frame, followed: None
+        yield lambda frame, followed, shapes: None
         return
     rate = video.fps / value.every_n_frames
-    drawing = Drawing(video.width, video.height, rate, value.lines or (), font)
+    drawing = Drawing(video.width, video.height, rate, value.lines or (), font, facts.skeleton)
     with VideoWriter(path, video.width, video.height, rate, threads, video.aspect) as writer:
 
-        def write(frame: Frame, followed: Sequence[Followed]) -> None:
-            drawing.draw(frame.pixels, followed)
+        def write(frame: Frame, followed: Sequence[Followed], shapes: Shapes) -> None:
+            drawing.draw(frame.pixels, followed, shapes)
             writer.write(frame.pixels, frame.time_s, frame.lasts_s * value.every_n_frames)
 
         yield write

@@ -1,23 +1,26 @@
-"""Draws what is followed into the frames of a video: boxes, names with numbers, the way come, and the lines."""
+"""Draws what is followed into the frames of a video: outlines, key points, boxes as they are turned, names with
+numbers, the way come, and the lines."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import cv2
 import numpy as np
 
 from callboard_shared.jobs.vision import Followed, Line
-from callboard_vision.drawing import Mark, Pen, colour_of, draw
-from callboard_vision.engines.interface import Pixels
+from callboard_vision.drawing import BOX_ALONE, Mark, Pen, colour_of, draw
+from callboard_vision.engines.interface import Pixels, Shape
 
 _TRACE_S = 2.0
 _DARK, _LIGHT = (20, 20, 20), (255, 255, 255)
 
 Place = tuple[int, int]
+NO_SHAPES: Mapping[int, Shape] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -30,19 +33,28 @@ class _Way:
 
 class Drawing:
     """``width``, ``height``: of the frames; ``rate``: frames a second; ``font``: a TrueType file, None for OpenCV's
-    own. A track keeps its colour."""
+    own; ``skeleton``: of the model, see ``ModelFacts``. A track keeps its colour."""
 
     def __init__(
-        self, width: int, height: int, rate: float, lines: Sequence[Line] = (), font: Path | None = None
+        self,
+        width: int,
+        height: int,
+        rate: float,
+        lines: Sequence[Line] = (),
+        font: Path | None = None,
+        skeleton: Sequence[tuple[int, int]] = (),
     ) -> None:
         self._pen = Pen.fit_for(width, height, font)
         self._lines = [(_whole(line.start), _whole(line.end)) for line in lines]
         self._remembered = max(2, round(_TRACE_S * rate))
         self._ways: dict[int, _Way] = {}
         self._frame = 0
+        self._skeleton = skeleton
 
-    def draw(self, picture: Pixels, followed: Sequence[Followed]) -> None:
-        """The next frame: draw into the picture itself."""
+    def draw(
+        self, picture: Pixels, followed: Sequence[Followed], shapes: Mapping[int, Shape] = NO_SHAPES
+    ) -> None:
+        """The next frame: draw into the picture itself. ``shapes``: by track, what is known besides the box."""
         self._frame += 1
         thick = self._pen.line
         for start, end in self._lines:
@@ -57,8 +69,14 @@ class Drawing:
         }
         draw(
             picture,
-            [Mark(f"{one.label} #{one.track_id}", one.track_id, one.box) for one in followed],
+            [
+                Mark(
+                    f"{one.label} #{one.track_id}", one.track_id, one.box, shapes.get(one.track_id, BOX_ALONE)
+                )
+                for one in followed
+            ],
             self._pen,
+            self._skeleton,
         )
 
     def _come(self, one: Followed) -> _Way:

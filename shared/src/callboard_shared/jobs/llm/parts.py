@@ -13,7 +13,7 @@ from callboard_shared.jobs.base import FileInput, Input
 MAX_MESSAGE_CHARS = 1_000_000
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _IMAGE_DATA = re.compile(r"data:image/(png|jpeg|gif|webp);base64,[A-Za-z0-9+/]+={0,2}", re.ASCII)
-_ADDRESS = re.compile(r"https://[^\s/?#@]+([/?#]\S*)?", re.ASCII)
+_ADDRESS = re.compile(r"https?://\S+")
 
 ToolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
@@ -46,11 +46,12 @@ class TextPart(Input):
 
 
 class ImageSource(FileInput):
-    """A picture: at an https address, as a data URL, as a file that was uploaded, or its bytes."""
+    """A picture: at an address that the worker fetches, as a data URL, as a file that was uploaded, or its bytes."""
 
     url: str | None = Field(
         default=None,
-        description="`https://…`, which the provider fetches, or `data:image/png;base64,…` (also jpeg, gif, webp).",
+        description="`https://…` at a public address, which the worker fetches when the job runs, or "
+        "`data:image/png;base64,…` (also jpeg, gif, webp).",
     )
     detail: Literal["auto", "low", "high"] = Field(default="auto", description="How closely to look.")
 
@@ -63,6 +64,12 @@ class ImageSource(FileInput):
                 "'url' must begin with https:// or be a data URL of a png, jpeg, gif or webp picture"
             )
         return self
+
+    @property
+    def enclosed(self) -> tuple[str, str | None]:
+        if self.url is None or self.address is not None:
+            return super().enclosed
+        return "url", self.url.partition(",")[2]
 
     @property
     def address(self) -> str | None:

@@ -104,7 +104,7 @@ async def again(request: Request, session: Acting, conversation_id: str) -> Resp
     answering = turns[-1].job_id if turns else None
     if turns and turns[-1].role == "user" and turns[-1].status in ("failed", "canceled"):
         try:
-            answering = (await _desk(request).retry(session.owner, turns[-1].job_id)).id
+            answering = (await _desk(request).retry(session.owner, turns[-1].job_id))[0].id
         except NotFound:
             raise Conflict("Its job is past its retention.", code="message-too-old") from None
     if not from_htmx(request):
