@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from standardwebhooks import Webhook, WebhookVerificationError
+from standardwebhooks.webhooks import EmptyWebhookSecretError
 
 from callboard_client._errors import WebhookNotVerified
 
@@ -25,6 +26,6 @@ def verify_webhook(
         try:
             event: dict[str, Any] = Webhook(one).verify(payload, dict(headers.items()))
             return event
-        except (WebhookVerificationError, ValueError) as error:
+        except (WebhookVerificationError, EmptyWebhookSecretError, ValueError) as error:
             reason = str(error)
     raise WebhookNotVerified(f"This webhook is not to be believed: {reason}.")
