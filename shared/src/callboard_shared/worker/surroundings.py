@@ -118,3 +118,11 @@ def broker(celery: Celery) -> str:
     except Exception as error:
         return type(error).__name__
     return "ok"
+
+
+def bells(celery: Celery, worker_id: str) -> str:
+    """``ok`` if this worker's consumer answers what is sent to it through the broker, else ``silent``.
+
+    One that lost its connection may be online, and never hear of work.
+    """
+    return "ok" if celery.control.ping(destination=[worker_id], timeout=_PATIENCE_S) else "silent"
