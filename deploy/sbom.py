@@ -124,7 +124,7 @@ def _component(requirement: str, out: set[str]) -> Component:
 
 
 def licence(name: str) -> str:
-    """What a package in the environment of this process says of its licence; empty if nothing, or if it is not there."""
+    """What a package says of its licence in this process's environment; empty if nothing, or if it is not there."""
     try:
         told = importlib.metadata.metadata(IN_THE_ENVIRONMENT.get(name, name))
     except importlib.metadata.PackageNotFoundError:
