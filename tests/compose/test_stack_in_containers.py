@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -196,6 +197,27 @@ def test_images_are_small_and_say_what_they_are(composed: Any) -> None:
         assert service != "gateway" or image["Size"] <= 200e6
     usage = composed.docker("stats", "--no-stream", "--format", "{{.Name}} {{.MemUsage}}")
     composed.figures["memory"] = "\n" + usage
+
+
+def test_what_is_installed_in_an_image_is_what_its_list_says(composed: Any, tmp_path: Path) -> None:
+    """`make sbom` reads the locks; here the images are asked themselves."""
+    subprocess.run([sys.executable, ROOT / "deploy" / "sbom.py", tmp_path], check=True, capture_output=True)
+    of_cuda = os.environ.get("TORCH_INDEX") == ""
+    ask = (
+        "import sys, importlib.metadata as m; ours = [one for one in sys.path if one.startswith('/opt/')]; "
+        "print(*{d.metadata['Name'] + '==' + d.version for d in m.distributions(path=ours)})"
+    )
+    for name in ("gateway", "nlp-worker", "llm-worker", "vision-worker", "courier"):
+        installed = composed.compose("exec", "-T", name, "python", "-c", ask).split()
+        found = {
+            re.sub(r"[-_.]+", "-", one.partition("==")[0]).lower(): one.partition("==")[2]
+            for one in installed
+        }
+        cuda = "-gpu" if of_cuda and name in ("nlp-worker", "vision-worker") else ""
+        told = json.loads((tmp_path / f"callboard-{name}{cuda}.cdx.json").read_text("utf-8"))["components"]
+        listed = {one["name"]: one["version"] for one in told if one.get("scope") != "excluded"}
+        without_build = {one: version.partition("+")[0] for one, version in found.items()}  # 2.14.1+cpu
+        assert without_build == listed, name
 
 
 def test_a_change_of_code_installs_nothing_anew(composed: Any, tmp_path: Path) -> None:
