@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from trials import Trial, until
+from trials import QUEUE, Trial, until
+
+from callboard_shared.bell import hears
+from callboard_shared.ledger import verbs
 
 CHECK = Path(__file__).parents[3] / "deploy" / "worker_health.py"
 
@@ -25,12 +29,19 @@ def checked(file: Path) -> str:
     return done.stderr.strip()
 
 
-@pytest.mark.parametrize("pool", ["prefork", pytest.param("threads", marks=pytest.mark.slow)])
-def test_a_worker_that_hears_its_bells_is_healthy(trial: Trial, tmp_path: Path, pool: str) -> None:
+@pytest.mark.parametrize("pool", ["threads", pytest.param("prefork", marks=pytest.mark.slow)])
+def test_a_worker_that_hears_its_bells_is_healthy_and_one_that_stands_still_is_not_heard(
+    trial: Trial, tmp_path: Path, pool: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "health.json"
     assert checked(file) == "no worker of this container is online"
     worker = trial.worker(pool, CALLBOARD_HEALTH_FILE=file)
     until(lambda: checked(file) == "", 30, f"healthy\n{worker.output()[-2000:]}", every_s=0.3)
+    monkeypatch.setenv("CALLBOARD_BROKER_URL", trial.broker)
+    (mine,) = trial.ledger.run(verbs.workers(QUEUE))
+    assert hears(mine.id, 20)
+    worker.signal_main(signal.SIGSTOP)
+    assert not hears(mine.id, 1)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ import orjson
 import structlog
 from celery import Celery
 
+from callboard_shared.bell import hears
+
 log = structlog.get_logger(__name__)
 
 Facts = dict[str, Any]
@@ -120,9 +122,9 @@ def broker(celery: Celery) -> str:
     return "ok"
 
 
-def bells(celery: Celery, worker_id: str) -> str:
-    """``ok`` if this worker's consumer answers what is sent to it through the broker, else ``silent``.
+def bells(worker_id: str) -> str:
+    """``ok`` if this worker's consumer answers through the broker, else ``silent``.
 
     One that lost its connection may be online, and never hear of work.
     """
-    return "ok" if celery.control.ping(destination=[worker_id], timeout=_PATIENCE_S) else "silent"
+    return "ok" if hears(worker_id, _PATIENCE_S) else "silent"

@@ -164,7 +164,7 @@ class Worker:
             "disk_free_bytes": lambda: surroundings.disk_free(FileSettings().files_path),
             "gpus": surroundings.gpus,
             "broker": lambda: surroundings.broker(self.celery),
-            "bells": lambda: surroundings.bells(self.celery, self.id),
+            "bells": lambda: surroundings.bells(self.id),
         }
         return Surroundings(looks | self.looks)
 
