@@ -75,7 +75,7 @@ class Composed:
     def bring_models(self, folder: Path, service: str) -> None:
         """Put models that are made into the volume of the cache, as the user of the containers."""
         with tarfile.open(self._packed, "w") as archive:
-            archive.add(folder, "models", filter=lambda one: None if one.name.endswith("/.lock") else one)
+            archive.add(folder, "models", filter=lambda one: None if one.name.endswith(".lock") else one)
         unpack = ["run", "--rm", "-T", "--no-deps", service, "tar", "-x", "--no-same-owner", "-C", "cache"]
         with self._packed.open("rb") as archive:
             subprocess.run(
