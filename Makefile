@@ -15,7 +15,7 @@ ANY_PYTHON := $(if $(realpath .venv/bin/python),.venv/bin/python -S,$(shell for 
     python3.13 python3.12 python3.11 python; do command -v "$$p" && break; done))
 BOOTSTRAP = $(if $(ANY_PYTHON),$(ANY_PYTHON) deploy/embedded/bootstrap.py,echo "Callboard needs Python 3.11, 3.12 or 3.13; none is on this machine." >&2; exit 1;)
 
-.PHONY: help setup demo run stop sign-in backup restore init test test-slow chaos soak check security audit bench chart fuzz docs format e2e-compose lock lock-arm64 models new-worker clean distclean installed tools
+.PHONY: help setup demo run stop sign-in backup restore init test test-slow chaos soak check security audit bench chart fuzz docs format e2e-compose lock lock-arm64 sbom models new-worker clean distclean installed tools
 
 help: ## This list
 	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z][a-z0-9-]*:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -105,6 +105,9 @@ lock: tools ## Make the hashed lock file of each service image anew from constra
 
 lock-arm64: tools ## Ask the index whether each lock can be installed on 64-bit ARM (some minutes)
 	@$(VENV)/python deploy/lock_arm64.py $(ARGS)
+
+sbom: tools ## List what each service image holds, with hashes and licences: CycloneDX in dist/sbom/
+	@$(VENV)/python deploy/sbom.py $(ARGS)
 
 ##@ Tidy up
 clean: ## Remove caches and build leftovers

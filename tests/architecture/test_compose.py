@@ -33,7 +33,7 @@ SECRETS = ("CALLBOARD_REDIS_PASSWORD", "CALLBOARD_ADMIN_KEY", "CALLBOARD_OPERATO
 FIXED = {
     "CALLBOARD_HOME", "CALLBOARD_FILES_DIR", "CALLBOARD_CACHE_DIR", "CALLBOARD_MODELS_DIR",
     "CALLBOARD_DEFAULT_MODELS_DIR", "CALLBOARD_SHUTDOWN_GRACE_S", "CALLBOARD_GATEWAY_GRACE_S",
-    "CALLBOARD_HOST", "CALLBOARD_PORT",
+    "CALLBOARD_HOST", "CALLBOARD_PORT", "CALLBOARD_HEALTH_FILE",
 }  # fmt: skip
 """By the images, or by stop_grace_period."""
 
@@ -124,6 +124,14 @@ def test_a_service_has_limits_and_an_image_of_no_certain_registry(name: str) -> 
     assert SERVICES[name]["deploy"]["resources"]["limits"].keys() == {"cpus", "memory", "pids"}
     first = SERVICES[name]["image"].split("/")[0]
     assert "/" not in SERVICES[name]["image"] or not re.search(r"[.:]", first)
+
+
+@pytest.mark.parametrize(
+    "name", ["nlp-worker", "nlp-trainer", "llm-worker", "vision-worker", "vision-trainer", "courier"]
+)
+def test_what_asks_providers_or_fetches_has_a_way_out_and_reaches_the_ledger(name: str) -> None:
+    assert set(SERVICES[name]["networks"]) == {"inside", "egress"}
+    assert not (COMPOSE["networks"]["egress"] or {}).get("internal")
 
 
 def test_the_ledger_is_on_a_network_without_a_way_out() -> None:

@@ -389,6 +389,9 @@ class Readiness(Answer):
 
     status: str = ""
     ledger: str = ""
+    version: str = ""
+    ledger_layout: int | None = None
+    newest_layout: int | None = None
     queues: list[Queue] = Field(default_factory=list)
 
 

@@ -57,6 +57,16 @@ def celery_app(name: str, broker: BrokerSettings | None = None, *, current: bool
     return app
 
 
+def hears(worker_id: str, patience_s: float) -> bool:
+    """Whether the consumer of a worker answers what is sent to it through the broker, within so many seconds.
+
+    By connections that are closed again: a child that a worker forks closes what the pool of an application holds, and
+    with RabbitMQ that ends it for the parent too.
+    """
+    with celery_app("callboard-hears", current=False) as app:
+        return bool(app.control.ping(destination=[worker_id], timeout=patience_s))
+
+
 class Bell:
     """Rings for queues. A bell that cannot be rung is not an error: the sweep rings it again."""
 

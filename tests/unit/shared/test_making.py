@@ -48,6 +48,20 @@ def test_one_that_cannot_be_made_leaves_nothing_and_is_told(
     assert make_missing((Default("bad", 1, broken), Default("good", 1, a_model))) == 1
     said = capsys.readouterr()
     assert "bad: not made (OSError: no network)" in said.err and "good: made in" in said.out
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "good"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".bad.lock", ".good.lock", "good"]
     assert make_missing((Default("good", 1, a_model),)) == 0
     assert capsys.readouterr().out == "", "what is there is left alone"
+
+
+def test_who_makes_one_model_does_not_wait_for_who_makes_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CALLBOARD_DEFAULT_MODELS_DIR", str(tmp_path))
+
+    def slow(folder: Path, threads: int) -> dict[str, Any]:
+        """While it is made, another set-up makes a model of its own."""
+        assert make_missing((Default("quick", 1, a_model),)) == 0
+        return a_model(folder, threads)
+
+    assert make_missing((Default("slow", 1, slow),)) == 0
+    assert {"quick", "slow"} <= {path.name for path in tmp_path.iterdir()}

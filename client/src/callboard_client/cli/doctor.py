@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +11,7 @@ import typer
 from callboard_client.cli.session import FAILED, Session, session
 
 if TYPE_CHECKING:
-    from callboard_client import Callboard
+    from callboard_client import Callboard, Readiness, Worker
 
 
 LOW_DISK_BYTES = 2_000_000_000
@@ -77,6 +77,7 @@ def examine(callboard: Callboard) -> Iterator[Check]:
         return
     yield Check("address", True, f"{callboard.url} answers")
     yield Check("ledger", True, "ready" if ready.status == "ready" else ready.status)
+    yield from _releases(ready)
     try:
         types = callboard.job_types()
     except Unauthorized as error:
@@ -88,7 +89,7 @@ def examine(callboard: Callboard) -> Iterator[Check]:
         return
     yield Check("key", True, f"accepted (from {callboard.key_source})")
     yield Check("job types", bool(types), f"{len(types)}: {', '.join(one.name for one in types)}")
-    yield from _queues(callboard, {one.queue for one in types})
+    yield from _queues(callboard, {one.queue for one in types}, ready.version)
 
 
 def _client() -> Check:
@@ -99,11 +100,50 @@ def _client() -> Check:
     return Check("client", None, f"callboard-client {__version__}, Python {platform.python_version()}")
 
 
+def _releases(ready: Readiness) -> Iterator[Check]:
+    """The gateway's release beside this client's, and the layout of the ledger's data beside what the gateway knows."""
+    from callboard_client import __version__
+
+    if not ready.version:
+        yield Check("release", None, "the gateway does not say its release: it is older than this client")
+        return
+    advice = ""
+    if ready.version != __version__:
+        advice = f"They may not know all of each other: pip install callboard-client=={ready.version}"
+    yield Check("release", None if advice else True, f"gateway {ready.version}, client {__version__}", advice)
+    layout, newest = ready.ledger_layout, ready.newest_layout
+    if layout is None or newest is None:
+        advice = "Restart the gateway: it writes the layout's number when it starts."
+        yield Check("ledger's layout", False, "no number is written in the ledger", advice)
+    elif layout > newest:
+        advice = "A newer release has migrated the ledger. Bring this gateway to that release, and the workers with it."
+        yield Check("ledger's layout", False, f"{layout}, and the gateway knows up to {newest}", advice)
+    elif layout < newest:
+        advice = "Restart the gateway: it migrates the ledger when it starts (a backup before is wise)."
+        yield Check("ledger's layout", False, f"{layout}, and the gateway's is {newest}", advice)
+    else:
+        yield Check("ledger's layout", True, f"{layout}, the newest that the gateway knows")
+
+
+def _other_releases(gateway: str, workers: Iterable[Worker]) -> Iterator[Check]:
+    """Workers of another release than the gateway's: well while an upgrade goes on, not for long."""
+    for worker in workers:
+        release = worker.facts.get("version", "")
+        if gateway and release and release != gateway:
+            advice = (
+                "Bring both to one release: docker compose up -d --build, or make run again. No job is lost."
+            )
+            yield Check(f"release of {worker.id}", None, f"{release}, and the gateway's is {gateway}", advice)
+
+
 def _surroundings(worker: str, facts: dict[str, Any]) -> Iterator[Check]:
     """What a worker sees around it; of what is well only what is worth knowing."""
     if facts.get("broker", "ok") != "ok":
         advice = "See that CALLBOARD_BROKER_URL (else CALLBOARD_REDIS_URL) of the worker is right and the broker runs."
         yield Check(f"broker of {worker}", False, facts["broker"], advice)
+    elif facts.get("bells", "ok") != "ok":
+        advice = "Restart it: its consumer has lost the broker and does not hear of work."
+        yield Check(f"bells of {worker}", False, "are not heard", advice)
     if "store" in facts:
         good = facts["store"] == "ok"
         advice = (
@@ -135,16 +175,18 @@ def _surroundings(worker: str, facts: dict[str, Any]) -> Iterator[Check]:
         )
 
 
-def _queues(callboard: Callboard, needed: set[str]) -> Iterator[Check]:
+def _queues(callboard: Callboard, needed: set[str], release: str) -> Iterator[Check]:
     from callboard_client import CallboardError
 
     try:
-        queues = callboard.queues()
-        notes = {worker.queue: worker.note for worker in callboard.workers() if worker.note}
+        queues, online = callboard.queues(), callboard.workers()
     except CallboardError as error:
         yield Check("queues", False, str(error), "Ask with a key that may read them.")
         return
-    for worker in {one.id: one for one in callboard.workers()}.values():
+    notes = {worker.queue: worker.note for worker in online if worker.note}
+    workers = {one.id: one for one in online}.values()
+    yield from _other_releases(release, workers)
+    for worker in workers:
         yield from _surroundings(worker.id, worker.facts)
     for queue in queues:
         name = f"queue {queue.name}"

@@ -312,6 +312,13 @@ class Health(BaseModel):
 class Readiness(BaseModel):
     status: Literal["ready"]
     ledger: Literal["ok"]
+    version: str = Field(description="The gateway's release.")
+    ledger_layout: int | None = Field(
+        description="The number of the layout that the ledger's data have; null if none is written there."
+    )
+    newest_layout: int = Field(
+        description="The newest layout that this release knows; the ledger's should be the same."
+    )
     queues: list[QueueObject]
 
 

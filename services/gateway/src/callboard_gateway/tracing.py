@@ -11,19 +11,18 @@ from callboard_shared.ledger import NewJob
 from callboard_shared.tracing import Span
 
 _SPAN, _SENDING = "callboard.span", "callboard.sending"
+_PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Asked by machines every few seconds: their spans would bury the others. One with a traceparent is traced."""
 
 
 async def traced(
     serve: Callable[[Scope, Receive, Send], Awaitable[None]], scope: Scope, receive: Receive, send: Send
 ) -> None:
     """Serve a request within a span (https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-server)."""
-    method = scope["method"]
-    span = tracing.begin(
-        method,
-        "server",
-        parent=scope.get("callboard.traceparent"),
-        attributes={"http.request.method": method},
-    )
+    method, parent = scope["method"], scope.get("callboard.traceparent")
+    probed = parent is None and scope["path"] in _PROBES
+    attributes = {"http.request.method": method}
+    span = None if probed else tracing.begin(method, "server", parent=parent, attributes=attributes)
     if span is None:
         await serve(scope, receive, send)
         return

@@ -59,9 +59,10 @@ def make_missing(defaults: Sequence[Default]) -> int:
     root = ModelSettings().default_models_path
     root.mkdir(parents=True, exist_ok=True)
     failed = 0
-    with (root / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two set-ups at once make them once
-        for default in defaults:
+    for default in defaults:
+        # Of each its own: two set-ups at once make it once, and none waits for what it does not make itself.
+        with (root / f".{default.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
             if is_made(root, default):
                 continue
             try:
@@ -71,5 +72,5 @@ def make_missing(defaults: Sequence[Default]) -> int:
                 failed += 1
             else:
                 figures = ", ".join(f"{name} {value:,.4g}" for name, value in card["metrics"].items())
-                print(f"{default.name}: made in {card['details']['made_in_s']} s ({figures})")
+                print(f"{default.name}: made in {card['details']['made_in_s']} s ({figures})", flush=True)
     return 1 if failed else 0

@@ -11,7 +11,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+import orjson
 import structlog
 
 from callboard_shared.bell import Bell
@@ -26,6 +28,8 @@ _LOOK_S = 0.5
 
 
 class Presence:
+    """``health``: a file that is written whenever the ledger has taken a beat, for who looks after the process."""
+
     def __init__(
         self,
         worker_id: str,
@@ -35,9 +39,10 @@ class Presence:
         models: Callable[[], Sequence[str]],
         note: Callable[[], str],
         facts: Callable[[], bytes] = lambda: b"{}",
+        health: Path | None = None,
     ) -> None:
         self._id, self._queues, self._slots = worker_id, tuple(queues), slots
-        self._models, self._note, self._facts = models, note, facts
+        self._models, self._note, self._facts, self._health = models, note, facts, health
         self._ledger, self._bell = Ledger(), Bell()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
@@ -68,15 +73,21 @@ class Presence:
                 log.exception("presence.failed", worker=self._id)  # a worker that nobody sees is worse
 
     def _beat(self) -> None:
-        self._ledger.run_many(
+        note, facts = self._note(), self._facts()
+        answers = self._ledger.run_many(
             [
                 verbs.beat(
                     queue, self._id, _ONLINE_MS, host=socket.gethostname(), pid=os.getpid(), slots=self._slots,
-                    models=self._models(), note=self._note(), facts=self._facts(),
+                    models=self._models(), note=note, facts=facts,
                 )
                 for queue in self._queues
             ]
         )  # fmt: skip
+        if self._health and not any(isinstance(answer, LedgerError) for answer in answers):
+            told = {"note": note, "bells": orjson.loads(facts).get("bells", "")}
+            unfinished = self._health.with_suffix(".new")
+            unfinished.write_bytes(orjson.dumps(told))
+            unfinished.replace(self._health)  # a reader sees the old or the new, never half of one
 
     def _look_after_children(self) -> None:
         for queue in self._queues:

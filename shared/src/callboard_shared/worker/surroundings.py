@@ -19,6 +19,8 @@ import orjson
 import structlog
 from celery import Celery
 
+from callboard_shared.bell import hears
+
 log = structlog.get_logger(__name__)
 
 Facts = dict[str, Any]
@@ -118,3 +120,11 @@ def broker(celery: Celery) -> str:
     except Exception as error:
         return type(error).__name__
     return "ok"
+
+
+def bells(worker_id: str) -> str:
+    """``ok`` if this worker's consumer answers through the broker, else ``silent``.
+
+    One that lost its connection may be online, and never hear of work.
+    """
+    return "ok" if hears(worker_id, _PATIENCE_S) else "silent"

@@ -153,8 +153,9 @@ class Worker:
         around = self._surroundings()
         around.start()
         self._presence = Presence(
-            self.id, self.queues, self.slots, models=lambda: self.models, note=self._note, facts=around.told
-        )
+            self.id, self.queues, self.slots, models=lambda: self.models, note=self._note, facts=around.told,
+            health=self.settings.health_file,
+        )  # fmt: skip
         self._presence.start()
         log.info("worker.online", worker=self.id, queues=self.queues, note=self._note())
 
@@ -163,6 +164,7 @@ class Worker:
             "disk_free_bytes": lambda: surroundings.disk_free(FileSettings().files_path),
             "gpus": surroundings.gpus,
             "broker": lambda: surroundings.broker(self.celery),
+            "bells": lambda: surroundings.bells(self.id),
         }
         return Surroundings(looks | self.looks)
 

@@ -56,8 +56,9 @@ def retry_after_s(value: str | None, now_ms: int) -> float | None:
     """Seconds of a ``Retry-After`` (RFC 9110, 10.2.3): a number, or an HTTP date. None if it cannot be read."""
     if value is None:
         return None
-    if value.strip().isdecimal() and value.isascii():
-        return float(value)
+    text = value.strip()
+    if text.isdecimal() and text.isascii():
+        return float(text)
     try:
         moment = parsedate_to_datetime(value)
     except ValueError:

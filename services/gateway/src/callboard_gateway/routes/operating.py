@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -22,7 +23,7 @@ from callboard_gateway.schemas import (
 )
 from callboard_shared.errors import LedgerError, NotFound
 from callboard_shared.jobs import QUEUES
-from callboard_shared.ledger import AsyncLedger, Call, QueueStats, WorkerInfo, verbs
+from callboard_shared.ledger import AsyncLedger, Call, QueueStats, WorkerInfo, schema, verbs
 from callboard_shared.view import timestamp
 
 router = APIRouter(tags=["operating"])
@@ -42,7 +43,11 @@ async def health() -> Response:
 )  # fmt: skip
 async def readiness(request: Request) -> Response:
     """503 while the ledger is away. Queues without workers do not make it unready: their jobs wait."""
-    return JSONResponse({"status": "ready", "ledger": "ok", "queues": await _queues(request)})
+    stats = [verbs.queue_stats(queue) for queue in QUEUES]
+    layout, *found = await _all(request, [schema.written(), *stats])
+    said = {"status": "ready", "ledger": "ok", "version": version("callboard-gateway")}
+    layouts = {"ledger_layout": layout, "newest_layout": schema.NEWEST}
+    return JSONResponse({**said, **layouts, "queues": [queue_view(one) for one in found]})
 
 
 @router.get(

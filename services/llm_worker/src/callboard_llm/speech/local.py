@@ -139,7 +139,7 @@ def _load(path: Path) -> PiperVoice:
     """As ``PiperVoice.load``, with one thread for each text instead of all cores for one."""
     import json
 
-    import onnxruntime
+    from callboard_llm.speech.onnxruntime_alone import onnxruntime  # isort: skip  # before piper's own import of it
     from piper import PiperVoice
     from piper.config import PiperConfig
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import rmtree
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,10 @@ class Telling:
 
 
 def silent() -> Telling:
-    """For a training that nobody watches."""
+    """For a training that nobody watches, and that begins anew if it is killed: checkpoints are deleted at once.
+
+    Kept, they fill the memory of a container, in which its temporary files lie: 270 MB each, every few seconds.
+    """
     return Telling(
-        lambda: None, lambda step: None, lambda step, measured: None, lambda checkpoint, step: None
+        lambda: None, lambda step: None, lambda step, measured: None, lambda folder, step: rmtree(folder)
     )

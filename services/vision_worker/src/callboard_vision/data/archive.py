@@ -93,6 +93,7 @@ class Archive:
             OSError,
             NotImplementedError,
             RuntimeError,
+            ValueError,  # the directory may say that a file begins before the zip does
         ) as error:
             raise Unreadable(f"It cannot be unpacked: {error}.") from None
         self._left -= len(data)

@@ -10,7 +10,7 @@ decoding.py     from a network's output to findings; suppression.py, outlines.py
 onnxruntime_engine.py, openvino_engine.py, torch_engine.py
 tracking.py     follows what any of them finds from frame to frame
 export.py       runs in a process of its own: writes weights as ONNX
-quiet_ultralytics.py, openvino_alone.py: these libraries, kept to themselves
+quiet_ultralytics.py, openvino_alone.py, onnxruntime_alone.py: these libraries, kept to themselves
 """
 
 from callboard_vision.engines.fetching import fetched

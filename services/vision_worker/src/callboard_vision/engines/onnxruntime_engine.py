@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 from callboard_vision.engines.description import NotLoadable, described, onnx_metadata
 from callboard_vision.engines.detector import CPU_PART, NetworkDetector, failed
 from callboard_vision.engines.interface import Floats, Pixels
+from callboard_vision.engines.onnxruntime_alone import onnxruntime
 from callboard_vision.engines.placement import as_input
 
 _DEVICES = {"CUDAExecutionProvider": "cuda", "CPUExecutionProvider": "cpu"}
