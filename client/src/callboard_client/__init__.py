@@ -39,8 +39,6 @@ if TYPE_CHECKING:
         Batch,
         BatchResult,
         Conversation,
-        Delivery,
-        DeliveryTry,
         Event,
         FieldError,
         File,
@@ -56,13 +54,12 @@ if TYPE_CHECKING:
         Queue,
         Readiness,
         Usage,
-        WebhookEndpoint,
-        WebhookSecret,
         Worker,
     )
     from callboard_client._retries import Retries
     from callboard_client._sync import Callboard
     from callboard_client._verifying import verify_webhook
+    from callboard_client._webhook_models import Delivery, DeliveryTry, WebhookEndpoint, WebhookSecret
 
 __version__ = "0.1.0"
 
@@ -74,10 +71,11 @@ _HOMES = {
         "JobFailed", "NotFound", "PipelineFailed", "RateLimited", "TooLarge", "Unauthorized", "Unavailable",
         "WaitTimeout", "WebhookNotVerified",
     ),
+    "_webhook_models": ("Delivery", "DeliveryTry", "WebhookEndpoint", "WebhookSecret"),
     "_models": (
-        "Batch", "BatchResult", "Conversation", "Delivery", "DeliveryTry", "Event", "FieldError", "File",
+        "Batch", "BatchResult", "Conversation", "Event", "FieldError", "File",
         "Job", "JobType", "Key", "Message", "Model", "Pipeline", "PipelineStep", "Problem", "Progress",
-        "Queue", "Readiness", "Usage", "WebhookEndpoint", "WebhookSecret", "Worker",
+        "Queue", "Readiness", "Usage", "Worker",
     ),
     "_retries": ("Retries",),
     "_sync": ("Callboard",),

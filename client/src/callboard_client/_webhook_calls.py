@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from callboard_client._calls import When, json_request, params_of, path_of, rfc3339
-from callboard_client._models import Delivery, Page, WebhookEndpoint, WebhookSecret
+from callboard_client._models import Page
+from callboard_client._webhook_models import Delivery, WebhookEndpoint, WebhookSecret
 from callboard_client._wire import Call, Request, nothing, reading
 
 

@@ -8,8 +8,9 @@ from typing import Any
 from callboard_client import _webhook_calls as calls
 from callboard_client._calls import When
 from callboard_client._drivers import AsyncWire, SyncWire
-from callboard_client._models import Delivery, Job, WebhookEndpoint, WebhookSecret
+from callboard_client._models import Job
 from callboard_client._paging import Pages
+from callboard_client._webhook_models import Delivery, WebhookEndpoint, WebhookSecret
 
 
 class Webhooks:
