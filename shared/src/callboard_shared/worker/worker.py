@@ -34,6 +34,7 @@ from callboard_shared.worker import surroundings
 from callboard_shared.worker.batches import BatchRunner
 from callboard_shared.worker.concurrent import ConcurrentRunner
 from callboard_shared.worker.handlers import Handlers
+from callboard_shared.worker.listening import BellConsumer
 from callboard_shared.worker.presence import Presence
 from callboard_shared.worker.respawn import QuickRespawn
 from callboard_shared.worker.surroundings import Surroundings
@@ -119,6 +120,7 @@ class Worker:
         app = celery_app(f"callboard_{self.name}")
         app.conf.worker_proc_alive_timeout = 900  # children load models before they say that they are up
         app.conf.worker_soft_shutdown_timeout = 0
+        app.conf.worker_consumer = f"{BellConsumer.__module__}:{BellConsumer.__name__}"
         if self.pool == "prefork":
             app.steps["worker"].add(QuickRespawn)
         app.task(name=TASK, ignore_result=True)(self.answer)
