@@ -72,7 +72,7 @@ check: tools ## Lint, format, types and import rules
 	@$(VENV)/mypy
 	@$(VENV)/lint-imports --no-logo
 
-security: tools ## make audit, and the fences between keys (ARGS="-k pages" to choose)
+security: tools ## make audit, the fences between keys, every kind of bad input; prints a table
 	@$(VENV)/python deploy/audit.py
 	@$(VENV)/python -m pytest tests/security $(ARGS)
 

@@ -5,12 +5,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "doubles"))
+
+from bad_input_table import TABLE, lines
 from house import House, house_at
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if TABLE:
+        terminalreporter.section("bad input")
+        terminalreporter.write_line("\n".join(lines()))
 
 
 @pytest.fixture(scope="module")

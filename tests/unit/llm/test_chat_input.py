@@ -99,7 +99,7 @@ def test_a_chat_is_taken(value: dict[str, Any]) -> None:
         ({"messages": part(url="https://user:pass@example.com/")}, "input.messages.0.content.0.image_url.url",
          "user name"),
         ({"messages": part(url="https://169.254.169.254/")}, "input.messages.0.content.0.image_url.url", "not public"),
-        ({"messages": part(url="file:///etc/passwd")}, "input.messages.0.content.0.image_url", "https://"),
+        ({"messages": part(url="file:///etc/passwd")}, "input.messages.0.content.0.image_url.url", "https://"),
         ({"messages": part(url="data:text/html;base64,aaaa")}, "input.messages.0.content.0.image_url", "data URL"),
         ({"messages": part(url=PICTURE, file_id="file_a")}, "input.messages.0.content.0.image_url", "give one of"),
         ({"messages": [{"role": "assistant", "content": part(url=PICTURE)[0]["content"]}]}, "input.messages.0",

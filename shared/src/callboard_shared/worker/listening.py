@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 from celery.worker.consumer import Consumer
-from kombu import Message
+from kombu.message import Message
 
 from callboard_shared.bell import TASK
 

@@ -13,7 +13,6 @@ from callboard_shared.jobs.base import FileInput, Input
 MAX_MESSAGE_CHARS = 1_000_000
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _IMAGE_DATA = re.compile(r"data:image/(png|jpeg|gif|webp);base64,[A-Za-z0-9+/]+={0,2}", re.ASCII)
-_ADDRESS = re.compile(r"https?://\S+")
 
 ToolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
@@ -59,10 +58,8 @@ class ImageSource(FileInput):
     def _one(self) -> Self:
         if sum(given is not None for given in (self.url, self.file_id, self.base64)) != 1:
             raise ValueError("give one of 'url', 'file_id' and 'base64'")
-        if self.url is not None and not (_ADDRESS.fullmatch(self.url) or _IMAGE_DATA.fullmatch(self.url)):
-            raise ValueError(
-                "'url' must begin with https:// or be a data URL of a png, jpeg, gif or webp picture"
-            )
+        if self.url is not None and self.address is None and not _IMAGE_DATA.fullmatch(self.url):
+            raise ValueError("a data URL must be of a png, jpeg, gif or webp picture, in base64")
         return self
 
     @property
