@@ -206,6 +206,8 @@ INSIDE = (
     "https://[64:ff9b::a9fe:a9fe]/", "https://[64:ff9b::7f00:1]/", "https://[2002:7f00:1::]/", "https://[fd00::1]/", "https://[fe80::1]/",
     "https://[::1]/", "https://[::]/", "https://192.0.0.8/", "https://10.0.0.1/", "https://100.64.0.1/", "https://0.0.0.0/",
     "https://１２７.0.0.1/", "https://127。0。0。1/", "https://router/", "https://db.internal/", "https://printer.local/", "https://[::1%25eth0]/",
+    "https://0x7f.0.0.1/", "https://017700000001/", "https://0/", "https://①②⑦.0.0.1/", "https://example.com\\@127.0.0.1/", "https://127.0.0.1#@example.com/",
+    "//example.com/", "https://user@example.com/", "https://example.com:6379/", "https://LOCALHOST./", "https://metadata.google.internal/", "https://100.100.100.200/",
 )  # fmt: skip
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 import uvicorn
 
 from callboard_gateway.app import create_app
-from callboard_gateway.serving import Protocol, Server, allow_many_files
+from callboard_gateway.serving import Protocol, Server, WithoutQuery, allow_many_files
 from callboard_gateway.settings import ServerSettings
 from callboard_shared import tracing
 from callboard_shared.errors import LedgerNewer, LedgerUnavailable
@@ -17,6 +18,7 @@ from callboard_shared.telemetry import configure_logging
 
 def main() -> None:
     configure_logging("gateway")
+    logging.getLogger("uvicorn.access").addFilter(WithoutQuery())
     allow_many_files()
     _check_ledger()
     settings = ServerSettings()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import resource
 import socket
 
@@ -36,3 +37,13 @@ def allow_many_files() -> None:
     """Each open stream is an open file; systems begin with few (often 1,024) and permit more."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+class WithoutQuery(logging.Filter):
+    """Of uvicorn's access log: what stands behind a path may be anything that a client thought of, and secret."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple) and len(record.args) > 2:
+            client, method, path, *more = record.args
+            record.args = (client, method, str(path).partition("?")[0], *more)
+        return True
