@@ -15,7 +15,7 @@ ANY_PYTHON := $(if $(realpath .venv/bin/python),.venv/bin/python -S,$(shell for 
     python3.13 python3.12 python3.11 python; do command -v "$$p" && break; done))
 BOOTSTRAP = $(if $(ANY_PYTHON),$(ANY_PYTHON) deploy/embedded/bootstrap.py,echo "Callboard needs Python 3.11, 3.12 or 3.13; none is on this machine." >&2; exit 1;)
 
-.PHONY: help setup demo run stop sign-in backup restore init test test-slow chaos soak check security audit bench chart fuzz docs format e2e-compose lock lock-arm64 sbom models new-worker clean distclean installed tools
+.PHONY: help setup demo run stop sign-in backup restore init test test-slow chaos soak check security audit bench chart simulate fuzz docs format e2e-compose lock lock-arm64 sbom models new-worker clean distclean installed tools
 
 help: ## This list
 	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z][a-z0-9-]*:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -75,6 +75,9 @@ check: tools ## Lint, format, types and import rules
 security: tools ## make audit, the fences between keys, every kind of bad input; prints a table
 	@$(VENV)/python deploy/audit.py
 	@$(VENV)/python -m pytest tests/security $(ARGS)
+
+simulate: ## How long jobs would wait with so many workers (ARGS="--rate 20 --mean 0.4 --p95 1.2")
+	@$(if $(ANY_PYTHON),$(ANY_PYTHON) deploy/simulate.py $(ARGS),echo "make simulate needs a Python 3." >&2; exit 1)
 
 fuzz: tools ## Search for input that nobody expects (CALLBOARD_FUZZ_SEED=7 for the same again)
 	@CALLBOARD_FUZZ=1 $(VENV)/python -m pytest tests/fuzz --timeout 3600 $(ARGS)

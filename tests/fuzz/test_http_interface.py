@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import schemathesis
 from house import House
-from hypothesis import given
+from hypothesis import given, seed
 from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 from interface import CHECKS, OPERATIONS, SCHEMA, call, judge
 from possessions import OWNED
 from schemathesis.generation import GenerationMode
-from search import looked, searched
+from search import FUZZ, SEED, looked, searched
 
 
 def can_be_wrong(operation: dict[str, Any]) -> bool:
@@ -73,4 +73,6 @@ def test_stories_of_many_calls_are_answered_as_the_document_tells(house: House) 
         def validate_response(self, response: Any, case: schemathesis.Case, **kwargs: Any) -> None:
             case.validate_response(response, checks=CHECKS)
 
+    if FUZZ:
+        seed(SEED)(Story)
     run_state_machine_as_test(Story, settings=looked(12, 400, stateful_step_count=12))

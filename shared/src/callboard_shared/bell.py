@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import parse_qsl, urlsplit
 
 import structlog
 from celery import Celery
@@ -25,6 +26,7 @@ def celery_app(name: str, broker: BrokerSettings | None = None, *, current: bool
     url = (broker or BrokerSettings()).broker_url or LedgerSettings().redis_url
     use_broker()
     app = Celery(name, broker=url.get_secret_value(), set_as_current=current)
+    app.conf.broker_use_ssl = _tls(url.get_secret_value())
     app.conf.update(
         accept_content=["json"],
         task_serializer="json",
@@ -65,6 +67,16 @@ def hears(worker_id: str, patience_s: float) -> bool:
     """
     with celery_app("callboard-hears", current=False) as app:
         return bool(app.control.ping(destination=[worker_id], timeout=patience_s))
+
+
+def _tls(url: str) -> dict[str, str] | None:
+    """How to check the broker's certificate: kombu checks none for ``rediss://`` unless told to, and passes over what
+    the URL says of it (``ssl_ca_certs=FILE`` and the like, as the ledger's client takes them)."""
+    parts = urlsplit(url)
+    if parts.scheme != "rediss":
+        return None
+    said = {name: value for name, value in parse_qsl(parts.query) if name.startswith("ssl_")}
+    return {"ssl_cert_reqs": "required", **said}
 
 
 class Bell:
