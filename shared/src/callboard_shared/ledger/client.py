@@ -25,6 +25,7 @@ from redis.exceptions import (
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
+    ResponseError,
     TimeoutError,
 )
 from redis.retry import Retry
@@ -94,11 +95,23 @@ def ledger_errors() -> Iterator[None]:
             retry_after_s=5,
         ) from error
     except (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OSError) as error:
-        raise LedgerUnavailable(
-            "The ledger (Redis) does not answer. Try again in a moment; a submission under the same Idempotency-Key, "
-            "since it may have been accepted all the same.",
-            retry_after_s=2,
-        ) from error
+        raise _unavailable() from error
+    except ResponseError as error:
+        if str(error).startswith(_NOT_NOW):
+            raise _unavailable() from error
+        raise
+
+
+_NOT_NOW = ("NOREPLICAS", "MISCONF", "MASTERDOWN", "FAILOVER")
+"""It may not write for the moment: too few replicas, a disk that is full, a primary that is being replaced."""
+
+
+def _unavailable() -> LedgerUnavailable:
+    return LedgerUnavailable(
+        "The ledger (Redis) does not answer. Try again in a moment; a submission under the same Idempotency-Key, "
+        "since it may have been accepted all the same.",
+        retry_after_s=2,
+    )
 
 
 _ONCE_MORE: Any = {"retries": 1, "supported_errors": (ConnectionError,)}
@@ -149,9 +162,15 @@ class Ledger:
                 pipeline.execute_command(*call.command)
             replies = pipeline.execute(raise_on_error=False)
         return [
-            self.run(call) if isinstance(reply, NoScriptError) else _read(call, reply)
+            self._again(call) if isinstance(reply, NoScriptError) else _read(call, reply)
             for call, reply in zip(calls, replies, strict=True)
         ]
+
+    def _again(self, call: Call[T]) -> T | LedgerError:
+        try:
+            return self.run(call)
+        except LedgerError as error:
+            return error
 
     def scan(self, pattern: str, count: int = 1000) -> Iterator[list[bytes]]:
         """The keys that match, in pages of about ``count`` that were looked at; some may come twice."""
@@ -229,9 +248,15 @@ class AsyncLedger:
             async with self._turn:
                 replies = await pipeline.execute(raise_on_error=False)
         return [
-            await self.run(call) if isinstance(reply, NoScriptError) else _read(call, reply)
+            await self._again(call) if isinstance(reply, NoScriptError) else _read(call, reply)
             for call, reply in zip(calls, replies, strict=True)
         ]
+
+    async def _again(self, call: Call[T]) -> T | LedgerError:
+        try:
+            return await self.run(call)
+        except LedgerError as error:
+            return error
 
     async def wait_any(self, lists: Sequence[str], timeout_s: float) -> bytes | None:
         """Wait for an item of one of these lists; None after ``timeout_s`` seconds. May be canceled."""
