@@ -38,8 +38,8 @@ MALLOC = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=100"}
 """The wheel's server is built on the C library's allocator. With many small objects on the heap its free lists
 scatter, and each temporary string costs a cache miss: at 400,000 waiting jobs a claim took 1.9 times as long as at
 1,000. With a larger per-thread cache (7 is the default), freed memory is used again while it is warm. Not larger than
-this: ``calloc`` takes nothing from that cache, so each thread hoards up to this many pieces of each size (1,000: 31 MB in
-an hour of jobs that came and went; 65,535: 3 to 13 KB a job, without an end in sight)."""
+this: ``calloc`` takes nothing from that cache, so each thread hoards up to this many pieces of each size (1,000: 31 MB
+in an hour of jobs that came and went; 65,535: 3 to 13 KB a job, without an end in sight)."""
 
 
 @dataclass(frozen=True, slots=True)
