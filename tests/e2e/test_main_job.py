@@ -15,10 +15,12 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+import redis
 
 from callboard_embedded.folder import Folder
 from callboard_embedded.processes import records
 from callboard_embedded.stack import Stack
+from callboard_embedded.valkey import recall
 
 
 @pytest.fixture
@@ -184,6 +186,9 @@ def test_without_the_ledger_submissions_are_refused_and_go_on_when_it_is_back(
     stack: Stack, http: httpx.Client
 ) -> None:
     before = run(http, "system.echo", {"value": "before"})
+    with redis.Redis.from_url(recall(Folder(stack.home)).url) as ledger:
+        ledger.set("trial:later than the job", 1)  # on a busy disk the append-only file is some seconds late
+        assert ledger.execute_command("WAITAOF", 1, 0, 20_000)[0] == 1
     valkey = next(r.pid for r in records(Folder(stack.home).run) if r.name == "valkey")
     os.kill(valkey, signal.SIGSTOP)
     try:
