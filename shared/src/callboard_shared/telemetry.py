@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import traceback
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -13,10 +15,22 @@ from callboard_shared.settings import LogSettings
 
 _SECRET = re.compile(r"(cb_[a-z2-7]{8}_|\bsk[-_]|whsec_)[A-Za-z0-9_\-]{8,}|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)")
 
+_FRAMES = 12
+
 
 def without_secrets(text: str) -> str:
     """The text with keys, webhook secrets and passwords in URLs struck out."""
     return _SECRET.sub("[secret]", text)
+
+
+def told(error: BaseException) -> dict[str, Any]:
+    """What a log may say of a fault of ours that met a user's data: its kind and where it arose, innermost last. Not
+    its message, in which libraries repeat what they were given; a job's owner reads that in the job."""
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+    where = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
+    cause = error.__cause__ or error.__context__
+    because = {} if cause is None else {"cause": type(cause).__name__}
+    return {"error": type(error).__name__, "at": where, **because}
 
 
 def _rendered_without_secrets(_: Any, __: str, line: Any) -> Any:

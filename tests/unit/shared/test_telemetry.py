@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from callboard_shared.telemetry import told
+
 SECRETS = ["cb_abcdefgh_" + "s" * 43, "sk-" + "k" * 24, "sk_" + "4e" * 24, "whsec_" + "w" * 24, "user:pass"]
 PROGRAM = """
 import logging, structlog
@@ -45,3 +47,18 @@ def test_a_json_log_is_one_object_a_line() -> None:
     assert [event["event"] for event in events] == ["it.happened", "using [secret]", "it.failed"]
     assert {event["service"] for event in events[:1]} == {"trial"}
     assert all(event["timestamp"].endswith("Z") and event["level"] for event in events)
+
+
+def test_a_fault_is_told_by_its_kind_and_place_and_never_by_what_it_says() -> None:
+    def handler(text: str) -> None:
+        try:
+            int(text)
+        except ValueError as error:
+            raise RuntimeError(f"cannot read {text}") from error
+
+    with pytest.raises(RuntimeError) as caught:
+        handler("planted-in-the-prompt")
+    said = told(caught.value)
+    assert (said["error"], said["cause"]) == ("RuntimeError", "ValueError")
+    assert said["at"][-1].endswith(" handler") and said["at"][-1].startswith("test_telemetry.py:")
+    assert "planted" not in str(said)

@@ -22,6 +22,7 @@ from callboard_gateway.problems import error_response, internal_problem, problem
 from callboard_gateway.tracing import traced
 from callboard_shared import tracing
 from callboard_shared.errors import CallboardError
+from callboard_shared.telemetry import told
 
 log = structlog.get_logger(__name__)
 
@@ -93,11 +94,8 @@ class Edge:
         except ClientDisconnect:
             return  # nobody is there to be answered
         except Exception as error:  # the last resort: log it, answer without its cause
-            log.exception(
-                "request failed",
-                method=scope["method"],
-                error=type(error).__name__,
-                trace_id=scope["callboard.trace_id"],
+            log.error(
+                "request failed", method=scope["method"], trace_id=scope["callboard.trace_id"], **told(error)
             )
             if started:
                 raise

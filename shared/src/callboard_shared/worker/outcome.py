@@ -14,7 +14,7 @@ from callboard_shared.errors import CallboardError, FinalError, JobError
 from callboard_shared.jobs.base import Input, JobType, Output
 from callboard_shared.ledger import ClaimedJob, Ended
 from callboard_shared.settings import FileSettings
-from callboard_shared.telemetry import without_secrets
+from callboard_shared.telemetry import told, without_secrets
 from callboard_shared.worker.job import ClaimLost, Context, JobCanceled
 from callboard_shared.worker.tracks import about
 
@@ -59,7 +59,7 @@ def failed(claimed: ClaimedJob, context: Context, error: BaseException) -> Ended
     if isinstance(error, JobCanceled):
         return _ended(claimed, context, "canceled", output=_unfinished(context))
     if not isinstance(error, CallboardError):
-        log.error("job.handler_error", type=claimed.type, exc_info=error, **about(claimed))
+        log.error("job.handler_error", type=claimed.type, **told(error), **about(claimed))
         error = FinalError(f"The handler failed: {type(error).__name__}: {error}", code="handler-error")
     body = problem_json(error)
     if not error.retryable:

@@ -27,6 +27,7 @@ from callboard_shared.errors import LedgerError
 from callboard_shared.ledger import AsyncLedger, keys
 from callboard_shared.ledger.deliveries import Bounds, Breaker, Collected, Due, Tried, collect, record
 from callboard_shared.settings import OutboundSettings
+from callboard_shared.telemetry import told
 from callboard_shared.tracing import Span
 from callboard_shared.urls import Policy
 from callboard_shared.webhooks import OUTBOXES
@@ -214,7 +215,7 @@ class Rounds:
             else:
                 answer = await self._posted(due, tell, now_ms)
         except Exception as error:
-            log.exception("delivery.try_failed", **about(due, tell))
+            log.error("delivery.try_failed", **told(error), **about(due, tell))
             answer = Answer(now_ms, 0, error=f"internal: {type(error).__name__}")
         if not answer.is_success:
             log.info("delivery.not_taken", status=answer.status, error=answer.error, **about(due, tell))
