@@ -18,10 +18,11 @@ from pathlib import Path
 import pytest
 import redis
 from celery import Celery
-from scale import dice, pick
+from scale import FULL, dice, pick
 from table import TABLE, Row
 from yard import until
 
+pytestmark = pytest.mark.skipif(not FULL, reason="a comparison: of make chaos")
 ARGV = ["-m", "celery", "-A", "plain_celery", "worker", "-c", "1", "-P", "prefork", "--without-gossip",
         "--without-mingle", "-l", "WARNING"]  # fmt: skip
 GIVEN_UP_S = pick(15, 45)
