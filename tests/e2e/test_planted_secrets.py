@@ -91,87 +91,112 @@ def own_stack(chats: OpenAIDouble, tmp_path_factory: pytest.TempPathFactory) -> 
         yield stack
 
 
-def test_nothing_planted_is_where_others_read(own_stack: Stack, chats: OpenAIDouble, hooks: Hooks) -> None:
-    admin = httpx.Client(
-        base_url=own_stack.url, headers={"Authorization": f"Bearer {own_stack.key}"}, timeout=60
-    )
-    made = admin.post("/v1/keys", json={"name": PLANTED["key's name"]}).json()
-    user = httpx.Client(
-        base_url=own_stack.url, headers={"Authorization": f"Bearer {made['key']}"}, timeout=60
-    )
-    endpoint = user.post("/v1/webhook-endpoints", json={"url": hooks.receiver.url("/all")}).json()
-    secret = user.get(f"/v1/webhook-endpoints/{endpoint['id']}/secret").json()["secret"]
-    hook = hooks.receiver.url(f"/no?token={PLANTED['webhook url']}")
-    hooks.receiver.answers["/no"] = status(500, f"what is {PLANTED['webhook url']}?".encode())
+@pytest.fixture(scope="module")
+def admin(own_stack: Stack) -> Iterator[httpx.Client]:
+    with client(own_stack, own_stack.key) as http:
+        yield http
 
-    echo: dict[str, Any] = {"value": PLANTED["value"]}
-    jobs = [submit(user, "system.echo", echo, webhook={"url": hook}, metadata={"note": PLANTED["metadata"]})]
-    replay = {"Idempotency-Key": PLANTED["idempotency key"]}
-    for value in (echo, {"value": "another"}):
-        user.post("/v1/jobs", json={"type": "system.echo", "input": value}, headers=replay)
-    asked = [{"role": "user", "content": PLANTED["prompt"]}]
-    seen = [
-        {"type": "image_url", "image_url": {"url": f"http://127.0.0.1:9/?token={PLANTED['picture url']}"}}
-    ]
+
+def client(stack: Stack, key: str) -> httpx.Client:
+    return httpx.Client(base_url=stack.url, headers={"Authorization": f"Bearer {key}"}, timeout=60)
+
+
+def told_of(user: httpx.Client, hooks: Hooks) -> str:
+    """A job that succeeds, told of at a receiver that says no and repeats its address; all jobs at another one."""
+    user.post("/v1/webhook-endpoints", json={"url": hooks.receiver.url("/all")})
+    hooks.receiver.answers["/no"] = status(500, f"what is {PLANTED['webhook url']}?".encode())
+    hook = {"url": hooks.receiver.url(f"/no?token={PLANTED['webhook url']}")}
+    return submit(
+        user, "system.echo", {"value": PLANTED["value"]}, webhook=hook, metadata={"note": PLANTED["metadata"]}
+    )
+
+
+def failing(user: httpx.Client, chats: OpenAIDouble) -> list[str]:
+    """Chats whose provider repeats the prompt in its errors, and one whose picture cannot be fetched."""
     chats.plan += [
         Fault(400, "invalid_value", f"I do not like {PLANTED['prompt']}."),
         Fault(401, "invalid_api_key", PLANTED["prompt"]),
     ]
-    failing = [submit(user, "llm.chat", {"messages": asked}, max_attempts=1), submit(user, "llm.chat", {"messages": asked}, max_attempts=1),
-               submit(user, "llm.chat", {"messages": [{"role": "user", "content": seen}], "model": "gpt-4o"}, max_attempts=1)]  # fmt: skip
-    failed = [ended(user, job) for job in failing]
-    assert {job["status"] for job in failed} == {"failed"}
+    picture = {"url": f"http://127.0.0.1:9/?token={PLANTED['picture url']}"}
+    contents = [PLANTED["prompt"], PLANTED["prompt"], [{"type": "image_url", "image_url": picture}]]
+    return [
+        submit(
+            user,
+            "llm.chat",
+            {"messages": [{"role": "user", "content": one}], "model": "gpt-4o"},
+            max_attempts=1,
+        )
+        for one in contents
+    ]
+
+
+def kept(user: httpx.Client) -> None:
+    """A file, a conversation, and a key of idempotency that is used twice."""
     user.post("/v1/files", files={"file": (f"{PLANTED['file name']}.txt", PLANTED["file content"].encode())})
     user.post("/v1/conversations", json={"title": PLANTED["conversation"], "system": PLANTED["conversation"]})
-    refused = [
-        user.post(
-            "/v1/jobs",
-            json={"type": "system.echo", "input": {"value": 1}, "timeout_s": PLANTED["refused value"]},
-        ),
-        user.post(
-            "/v1/jobs",
-            json={
-                "type": "system.echo",
-                "input": {"value": 1},
-                "webhook": {"url": f"https://u:{PLANTED['refused url']}@h.example/"},
-            },
-        ),
+    for value in (PLANTED["value"], "another"):
+        body = {"type": "system.echo", "input": {"value": value}}
+        user.post("/v1/jobs", json=body, headers={"Idempotency-Key": PLANTED["idempotency key"]})
+
+
+def refused(user: httpx.Client, url: str, key: str) -> list[httpx.Response]:
+    """Requests that are wrong, each with something that its answer must not repeat."""
+    echo: dict[str, Any] = {"type": "system.echo", "input": {"value": 1}}
+    with_password = {"url": f"https://u:{PLANTED['refused url']}@h.example/"}
+    return [
+        user.post("/v1/jobs", json={**echo, "timeout_s": PLANTED["refused value"]}),
+        user.post("/v1/jobs", json={**echo, "webhook": with_password}),
         user.post(
             "/v1/webhook-endpoints", json={"url": f"http://example.com/?token={PLANTED['refused url']}"}
         ),
-        httpx.get(f"{own_stack.url}/v1/jobs", headers={"Authorization": f"Bearer {made['key']}x"}),
-        httpx.get(f"{own_stack.url}/v1/jobs?token={PLANTED['refused value']}"),
+        httpx.get(f"{url}/v1/jobs", headers={"Authorization": f"Bearer {key}x"}),
+        httpx.get(f"{url}/v1/jobs?token={PLANTED['refused value']}"),
     ]
-    assert {answer.status_code for answer in refused} == {401, 422}
-    assert ended(user, jobs[0])["status"] == "succeeded"
-    hooks.until(5)  # of one job at its own URL, of all that ended at the endpoint
 
-    read = {
-        "problems": "".join(answer.text for answer in refused),
-        "errors": json.dumps([job["error"] for job in failed]),
-        "failed jobs": json.dumps(failed),
-        "events": "".join(user.get(f"/v1/jobs/{job}/events").text for job in failing),
+
+def read_by(admin: httpx.Client, user: httpx.Client, jobs: list[str]) -> dict[str, str]:
+    """What the interface gives to read, by where."""
+    lists = ("jobs", "files", "conversations", "deliveries")
+    return {
+        "events": "".join(user.get(f"/v1/jobs/{job}/events").text for job in jobs),
         "deliveries": user.get("/v1/deliveries?limit=100").text,
-        "webhook bodies": "".join(one.body.decode() for one in hooks.receiver.received),
         "metrics": admin.get("/metrics").text,
         "audit": admin.get("/v1/audit").text,
         "keys": admin.get("/v1/keys").text,
         "workers": admin.get("/v1/workers").text,
-        "other keys' lists": "".join(
-            admin.get(f"/v1/{name}").text for name in ("jobs", "files", "conversations", "deliveries")
-        ),
-        "logs": "".join(path.read_text("utf-8", "replace") for path in _logs(own_stack.home)),
+        "other keys' lists": "".join(admin.get(f"/v1/{name}").text for name in lists),
     }
+
+
+def test_nothing_planted_is_where_others_read(
+    own_stack: Stack, admin: httpx.Client, chats: OpenAIDouble, hooks: Hooks
+) -> None:
+    key = admin.post("/v1/keys", json={"name": PLANTED["key's name"]}).json()["key"]
+    with client(own_stack, key) as user:
+        good, bad = told_of(user, hooks), failing(user, chats)
+        kept(user)
+        wrong = refused(user, own_stack.url, key)
+        assert {answer.status_code for answer in wrong} == {401, 422}
+        failed = [ended(user, job) for job in bad]
+        assert {job["status"] for job in failed} == {"failed"} and ended(user, good)["status"] == "succeeded"
+        hooks.until(5)  # of one job at its own URL, of all that ended at the endpoint
+        (endpoint,) = user.get("/v1/webhook-endpoints").json()["data"]
+        secret = user.get(f"/v1/webhook-endpoints/{endpoint['id']}/secret").json()["secret"]
+        read = read_by(admin, user, bad) | {
+            "problems": "".join(answer.text for answer in wrong),
+            "errors": json.dumps([job["error"] for job in failed]),
+            "failed jobs": json.dumps(failed),
+            "webhook bodies": "".join(one.body.decode() for one in hooks.receiver.received),
+            "logs": "".join(path.read_text("utf-8", "replace") for path in _logs(own_stack.home)),
+        }
     assert "job.failed" in read["logs"] and "delivery" in read["logs"], "or the test shows nothing"
     found = {(name, where) for name, text in PLANTED.items() for where, told in read.items() if text in told}
     allowed = {(name, where) for where, names in SHOWN.items() for name in names}
     assert found - allowed == set()
-    whole = {"api key": made["key"], "webhook secret": secret, "provider's key": openai_server.KEY}
+    keys = {"api key": key, "webhook secret": secret, "provider's key": openai_server.KEY}
     assert {
-        (name, where) for name, text in whole.items() for where, told in read.items() if text[6:30] in told
+        (name, where) for name, text in keys.items() for where, told in read.items() if text[6:30] in told
     } == set()
-    admin.close()
-    user.close()
 
 
 def _logs(home: Path) -> list[Path]:
