@@ -124,10 +124,12 @@ def test_readiness_asks_for_work_and_the_gateways_life_does_not_hang_on_the_ledg
     for name in WORKERS:
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
             asked = found[name]["containers"][0][probe]
-            assert (
-                asked["exec"]["command"] == ["python", "/opt/code/worker_health.py"]
-                and asked["timeoutSeconds"] >= 30
-            )
+            assert asked["exec"]["command"] == ["python", "-I", "-S", "/opt/code/worker_health.py"]
+            assert asked["timeoutSeconds"] >= 30
+        alive = found[name]["containers"][0]["livenessProbe"]
+        assert alive["periodSeconds"] * alive["failureThreshold"] >= 600, (
+            "an outage of the ledger ends no training"
+        )
     assert (ROOT / "deploy" / "worker_health.py").exists()
 
 
