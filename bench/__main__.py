@@ -20,6 +20,7 @@ from bench import (
     footprint,
     idle,
     ledger_cost,
+    promises,
     streams,
     webhooks,
     word2vec,
@@ -32,6 +33,7 @@ from bench.wire import WrkMissing
 GROUPS = {
     "a": echo, "b": idle, "c": embed, "d": ledger_cost, "e": footprint, "f": classify, "g": finetune, "h": word2vec,
     "i": chat, "j": webhooks, "k": streams, "l": detect, "n": batches,
+    "o": promises,
 }  # fmt: skip
 WIDTH = 132
 RESULTS = Path(__file__).parent / "results"
@@ -44,7 +46,7 @@ def main() -> int:
         "--only",
         default="".join(GROUPS),
         help="groups: a echo, b idle, c embed, d ledger, e footprint, f classify, g finetune, h word2vec, i chat, "
-        "j webhooks, k streams, l detect, n batches",
+        "j webhooks, k streams, l detect, n batches, o promises",
     )
     parser.add_argument(
         "--quick", action="store_true", help="fewer jobs, one round: a look, not a measurement"

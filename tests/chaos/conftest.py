@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.slow)
             item.add_marker(pytest.mark.chaos)
-            item.add_marker(pytest.mark.timeout(7200 if FULL else 300))
+            item.add_marker(pytest.mark.timeout(7200 if FULL else 600))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -1,6 +1,6 @@
 """Soak: mixed jobs of several keys, a kill every few seconds, and nothing that grows.
 
-``CALLBOARD_SOAK_S``: seconds (100, or an hour at full scale); ``CALLBOARD_SOAK_PLOT``: where to draw it.
+``CALLBOARD_SOAK_S``: seconds (300, or an hour at full scale); ``CALLBOARD_SOAK_PLOT``: where to draw it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from yard import Plan, Yard
 
 from callboard_client import NewJob
 
-SOAK_S = float(os.environ.get("CALLBOARD_SOAK_S") or pick(100, 3600))
+SOAK_S = float(os.environ.get("CALLBOARD_SOAK_S") or pick(300, 3600))
 PLOT = os.environ.get("CALLBOARD_SOAK_PLOT")
 WARM_UP_S = min(180.0, SOAK_S / 3)
 """Before it caches fill, models are loaded, and the first jobs have not been forgotten yet."""

@@ -11,6 +11,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from callboard_shared.broker import use as use_broker
+from callboard_shared.redis_address import for_celery
 from callboard_shared.settings import BrokerSettings, LedgerSettings
 
 log = structlog.get_logger(__name__)
@@ -23,10 +24,11 @@ def celery_app(name: str, broker: BrokerSettings | None = None, *, current: bool
 
     ``current``: it is the process's own application, not one that only sends.
     """
-    url = (broker or BrokerSettings()).broker_url or LedgerSettings().redis_url
+    url = ((broker or BrokerSettings()).broker_url or LedgerSettings().redis_url).get_secret_value()
+    celerys_url, of_url = for_celery(url)
     use_broker()
-    app = Celery(name, broker=url.get_secret_value(), set_as_current=current)
-    app.conf.broker_use_ssl = _tls(url.get_secret_value())
+    app = Celery(name, broker=celerys_url, set_as_current=current)
+    app.conf.broker_use_ssl = _tls(url)
     app.conf.update(
         accept_content=["json"],
         task_serializer="json",
@@ -42,6 +44,8 @@ def celery_app(name: str, broker: BrokerSettings | None = None, *, current: bool
         worker_enable_remote_control=True,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        # A Redis that may not write for the moment (NOREPLICAS, MISCONF, READONLY) is one to come back to.
+        broker_channel_error_retry=True,
         broker_pool_limit=4,
         broker_transport_options={
             "socket_keepalive": True,
@@ -54,6 +58,7 @@ def celery_app(name: str, broker: BrokerSettings | None = None, *, current: bool
             "interval_max": 0.2,
             # A bell that is redelivered finds nothing to do; this only keeps stale ones from piling up.
             "visibility_timeout": 3600,
+            **of_url,
         },
     )
     return app
@@ -73,7 +78,7 @@ def _tls(url: str) -> dict[str, str] | None:
     """How to check the broker's certificate: kombu checks none for ``rediss://`` unless told to, and passes over what
     the URL says of it (``ssl_ca_certs=FILE`` and the like, as the ledger's client takes them)."""
     parts = urlsplit(url)
-    if parts.scheme != "rediss":
+    if parts.scheme not in ("rediss", "rediss+sentinel"):
         return None
     said = {name: value for name, value in parse_qsl(parts.query) if name.startswith("ssl_")}
     return {"ssl_cert_reqs": "required", **said}

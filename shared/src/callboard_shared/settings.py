@@ -24,7 +24,8 @@ class LedgerSettings(Settings):
 
     redis_url: SecretStr = Field(
         default=SecretStr("redis://127.0.0.1:6379/0"),
-        description="The ledger: a Redis 7 or Valkey 7.2+, append-only, with `noeviction`.",
+        description="The ledger: a Redis 7 or Valkey 7.2+, append-only, with `noeviction`; or its Sentinels, "
+        "[`redis+sentinel://…`](scaling.md#redis).",
     )
     redis_timeout_s: float = Field(default=1.5, gt=0, description="Seconds for one answer of the ledger.")
 

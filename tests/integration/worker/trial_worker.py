@@ -13,6 +13,7 @@ from typing import Any
 
 import redis
 
+from callboard_shared import redis_address
 from callboard_shared.errors import FinalError, RetryableError
 from callboard_shared.jobs import Batch, FileInput, Input, JobType, Output
 from callboard_shared.settings import LedgerSettings
@@ -50,7 +51,7 @@ def _type(name: str, queue: str, batch: Batch | None = None) -> JobType[Order, A
 
 
 POOL, SLOTS = os.environ["TRIAL_POOL"], int(os.environ["TRIAL_SLOTS"])
-notes = redis.Redis.from_url(LedgerSettings().redis_url.get_secret_value())
+notes = redis.Redis(connection_pool=redis_address.pool(LedgerSettings().redis_url.get_secret_value()))
 worker = Worker("trial", queues=("nlp",), pool=POOL, slots=SLOTS)  # type: ignore[arg-type]
 app = worker.celery
 

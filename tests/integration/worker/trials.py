@@ -18,6 +18,7 @@ import redis
 from pydantic import SecretStr
 
 from callboard_courier.sweep import Sweep
+from callboard_shared import redis_address
 from callboard_shared.bell import Bell, celery_app
 from callboard_shared.files import Files, FileSettings, configured_store
 from callboard_shared.ids import new_id
@@ -81,7 +82,7 @@ class Running:
 class Trial:
     def __init__(self, url: str, folder: Path, broker: str | None = None) -> None:
         self.url, self.folder = url, folder
-        self.redis = redis.Redis.from_url(url)
+        self.redis = redis.Redis(connection_pool=redis_address.pool(url))
         self.ledger = Ledger(LedgerSettings(redis_url=SecretStr(url)))
         # CALLBOARD_BROKER_URL: the same trials with another broker, such as RabbitMQ
         self.broker = broker or os.environ.get("CALLBOARD_BROKER_URL") or url
@@ -229,7 +230,7 @@ class Trial:
 
 @contextmanager
 def trial_at(url: str, folder: Path, *, sweep: bool = True, broker: str | None = None) -> Iterator[Trial]:
-    with redis.Redis.from_url(url) as client:
+    with redis.Redis.from_pool(redis_address.pool(url)) as client:
         client.flushdb()
     trial = Trial(url, folder, broker)
     trial.sweep() if sweep else None

@@ -72,7 +72,7 @@ def create_app(
     app = FastAPI(
         title="Callboard", lifespan=_lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
     )
-    ledger = PromptLedger(ledger_settings, patience_s=settings.submit_timeout_s)
+    ledger = _ledger(settings, ledger_settings)
     bell = _bell(broker_settings or BrokerSettings(), ledger_settings)
     app.state.settings = settings
     app.state.ledger = ledger
@@ -119,6 +119,15 @@ def create_app(
     )
     _add_routes(app, settings)
     return app
+
+
+def _ledger(settings: GatewaySettings, ledger: LedgerSettings) -> PromptLedger:
+    return PromptLedger(
+        ledger,
+        patience_s=settings.submit_timeout_s,
+        replicas=settings.submit_replicas,
+        on_disk=settings.submit_fsync,
+    )
 
 
 def _bell(broker: BrokerSettings, ledger: LedgerSettings) -> AsyncBell:

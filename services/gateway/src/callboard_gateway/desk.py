@@ -137,6 +137,7 @@ class Desk:
                 "key for a new request.",
                 code="idempotency-mismatch",
             )
+        await self.ledger.run(verbs.reaffirm_idempotent(owner, name, *first))
         return Replay(first[1])
 
     # --- reading --------------------------------------------------------------------------------------------

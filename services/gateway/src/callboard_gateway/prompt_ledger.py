@@ -11,7 +11,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
 from callboard_shared.errors import LedgerError, LedgerUnavailable
-from callboard_shared.ledger import AsyncLedger, Call
+from callboard_shared.ledger import AsyncLedger, Call, Copies
 from callboard_shared.settings import LedgerSettings
 
 T = TypeVar("T")
@@ -20,11 +20,21 @@ T = TypeVar("T")
 class PromptLedger(AsyncLedger):
     """An ``AsyncLedger`` of which every answer comes within ``patience_s`` seconds, or LedgerUnavailable.
 
+    ``replicas``, ``on_disk``: what its promises wait for (``Copies``).
     ``closed``: why it is not to be used yet; raised in place of every answer.
     """
 
-    def __init__(self, settings: LedgerSettings | None = None, *, patience_s: float = 1.8) -> None:
-        super().__init__(settings)
+    def __init__(
+        self,
+        settings: LedgerSettings | None = None,
+        *,
+        patience_s: float = 1.8,
+        replicas: int = 0,
+        on_disk: bool = False,
+    ) -> None:
+        settings = settings or LedgerSettings()
+        patience = 0.75 * min(patience_s, settings.redis_timeout_s)  # so that it can say what is missing
+        super().__init__(settings, copies=Copies(replicas, on_disk, int(patience * 1000)))
         self._patience_s = patience_s
         self.closed: LedgerError | None = None
 

@@ -16,11 +16,14 @@ import structlog
 from limits import RateLimitItemPerSecond
 from limits.aio.storage import RedisStorage, Storage
 from limits.aio.strategies import FixedWindowRateLimiter
-from redis.asyncio import ConnectionPool
-from redis.exceptions import RedisError
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError, ReadOnlyError, RedisError
 
-from callboard_shared.errors import LimitReached
+from callboard_shared import redis_address
+from callboard_shared.errors import LedgerError, LimitReached
 from callboard_shared.ledger import keys
+from callboard_shared.ledger.client import ledger_errors
 from callboard_shared.settings import LedgerSettings
 
 log = structlog.get_logger(__name__)
@@ -99,12 +102,13 @@ class RateLimiter:
         assert self._limits is not None
         size = max(1, burst // _ALLOWANCES)
         try:
-            while not (given := await self._limits.hit(limit, owner, cost=size)) and size > 1:
-                size = 1
-            stats = await self._limits.get_window_stats(limit, owner)
-        except (RedisError, OSError) as error:
+            with ledger_errors():
+                while not (given := await self._limits.hit(limit, owner, cost=size)) and size > 1:
+                    size = 1
+                stats = await self._limits.get_window_stats(limit, owner)
+        except (LedgerError, RedisError) as error:
             self._away_until = self._clock() + _AWAY_S
-            log.warning("rate_limit.not_counted", reason=type(error).__name__)
+            log.warning("rate_limit.not_counted", reason=type(error.__cause__ or error).__name__)
             return None
         now = self._clock()
         if len(self._allowances) >= _MOST_KEYS:
@@ -118,16 +122,18 @@ class SharedCounters(RedisStorage):
     """Counters in the ledger's Redis."""
 
     def __init__(self, settings: LedgerSettings) -> None:
-        url = settings.redis_url.get_secret_value()
-        self._pool = ConnectionPool.from_url(
-            url, socket_timeout=_PATIENCE_S, socket_connect_timeout=_PATIENCE_S
+        self._pool = redis_address.async_pool(
+            settings.redis_url.get_secret_value(),
+            retry=Retry(NoBackoff(), retries=1, supported_errors=(ConnectionError, ReadOnlyError)),
+            socket_timeout=_PATIENCE_S,
+            socket_connect_timeout=_PATIENCE_S,
         )
         super().__init__(
-            f"async+{url}",
+            "async+redis://",  # not looked at: the pool says where it is
             implementation="redispy",
             key_prefix=keys.RATE_LIMITS,
             connection_pool=self._pool,  # type: ignore[arg-type] # as its documentation says
         )
 
     async def close(self) -> None:
-        await self._pool.aclose()
+        await redis_address.aclose(self._pool)

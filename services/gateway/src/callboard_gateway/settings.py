@@ -54,6 +54,15 @@ class GatewaySettings(Settings):
     submit_timeout_s: float = Field(
         default=1.8, gt=0, description="Seconds a submission waits for the ledger."
     )
+    submit_replicas: int = Field(
+        default=0,
+        ge=0,
+        description="Replicas of the ledger that must have a submission before it is answered 202.",
+    )
+    submit_fsync: bool = Field(
+        default=False,
+        description="A submission is answered 202 when it is on the ledger's disk, and on those replicas'.",
+    )
     default_expires_s: float | None = Field(
         default=86_400,
         gt=0,

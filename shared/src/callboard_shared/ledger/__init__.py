@@ -1,7 +1,7 @@
 """The ledger: the one truth about every job, in Redis, changed only by atomic steps."""
 
 from callboard_shared.ledger import verbs
-from callboard_shared.ledger.client import AsyncLedger, Call, Ledger
+from callboard_shared.ledger.client import AsyncLedger, Call, Copies, Ledger
 from callboard_shared.ledger.records import (
     Claim,
     ClaimedJob,
@@ -20,6 +20,6 @@ from callboard_shared.ledger.records import (
 )
 
 __all__ = [
-    "AsyncLedger", "Call", "Claim", "ClaimedJob", "Ended", "Event", "Filled", "FinishReply", "JobRecord", "Ledger",
-    "NewJob", "QueueStats", "SubmitReply", "Submitted", "Swept", "UsageRow", "WorkerInfo", "verbs",
+    "AsyncLedger", "Call", "Claim", "ClaimedJob", "Copies", "Ended", "Event", "Filled", "FinishReply", "JobRecord",
+    "Ledger", "NewJob", "QueueStats", "SubmitReply", "Submitted", "Swept", "UsageRow", "WorkerInfo", "verbs",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ ended is counted where they end, in a tally with each queue; while a batch has t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import orjson
@@ -154,7 +154,7 @@ def put(batch: NewBatch, most: int = 0, watcher: str = "") -> Call[bool]:
             )
         return reply == b"put"
 
-    return _verb(args, parse)
+    return replace(_verb(args, parse), promises=True)
 
 
 def find(batch_id: str) -> Call[BatchRecord | None]:

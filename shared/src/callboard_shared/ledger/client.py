@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import redis
 import redis.asyncio
@@ -30,6 +30,7 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
+from callboard_shared import redis_address
 from callboard_shared.errors import LedgerError, LedgerFull, LedgerUnavailable
 from callboard_shared.ledger.keys import HOOK_KEYS, lua_prelude
 from callboard_shared.settings import LedgerSettings
@@ -71,16 +72,58 @@ def script(name: str) -> Script:
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """One command to the ledger and how its answer reads. ``script`` is set when the command runs one."""
+    """One command to the ledger and how its answer reads. ``script`` is set when the command runs one.
+
+    ``promises``: its answer is what a caller's 202 rests on, so it may have to wait for ``Copies``.
+    """
 
     command: tuple[Any, ...]
     parse: Callable[[Any], T]
     script: Script | None = None
+    promises: bool = False
 
 
-def lua(name: str, keys: Sequence[str], args: Sequence[Any], parse: Callable[[Any], T]) -> Call[T]:
+def lua(
+    name: str, keys: Sequence[str], args: Sequence[Any], parse: Callable[[Any], T], *, promises: bool = False
+) -> Call[T]:
     run = script(name)
-    return Call(("EVALSHA", run.sha, len(keys), *keys, *args), parse, run)
+    return Call(("EVALSHA", run.sha, len(keys), *keys, *args), parse, run, promises)
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """What a promise is to survive, and how long is waited for that: the loss of the primary, if replicas have it; of
+    power, if it is on the disks of the primary and these replicas."""
+
+    replicas: int = 0
+    on_disk: bool = False
+    timeout_ms: int = 1000
+
+    def __bool__(self) -> bool:
+        return self.on_disk or self.replicas > 0
+
+    @property
+    def command(self) -> tuple[Any, ...]:
+        """For the connection that wrote: its answer comes when they have what was written, or when the time is up."""
+        if self.on_disk:
+            return ("WAITAOF", 1, self.replicas, self.timeout_ms)
+        return ("WAIT", self.replicas, self.timeout_ms)
+
+    def check(self, reply: Any) -> None:
+        """Raises LedgerUnavailable if there are too few."""
+        if isinstance(reply, ResponseError):
+            raise LedgerUnavailable(
+                "This Redis cannot wait for copies as CALLBOARD_SUBMIT_REPLICAS and CALLBOARD_SUBMIT_FSYNC say; the "
+                f"latter takes a Redis 7.2, or a Valkey, with an append-only file. It says: {reply}",
+                retry_after_s=30,
+            )
+        on_disk, replicas = reply if self.on_disk else (1, reply)
+        if on_disk < 1 or replicas < self.replicas:
+            raise LedgerUnavailable(
+                "The ledger (Redis) has it, but not as many replicas or disks as it is to be safe on. Try again in a "
+                "moment under the same Idempotency-Key, since it may run all the same.",
+                retry_after_s=2,
+            )
 
 
 @contextmanager
@@ -100,10 +143,18 @@ def ledger_errors() -> Iterator[None]:
         if str(error).startswith(_NOT_NOW):
             raise _unavailable() from error
         raise
+    except RuntimeError as error:
+        if str(error).endswith(_CLOSED):
+            raise _unavailable() from error
+        raise
 
 
 _NOT_NOW = ("NOREPLICAS", "MISCONF", "MASTERDOWN", "FAILOVER")
 """It may not write for the moment: too few replicas, a disk that is full, a primary that is being replaced."""
+
+
+_CLOSED = "the handler is closed"
+"""What uvloop says of a write to a connection that has just been closed; redis-py passes it on as it is."""
 
 
 def _unavailable() -> LedgerUnavailable:
@@ -114,9 +165,14 @@ def _unavailable() -> LedgerUnavailable:
     )
 
 
-_ONCE_MORE: Any = {"retries": 1, "supported_errors": (ConnectionError,)}
-"""A broken connection is tried again at once (the server restarted); one that does not answer is not, since the
-caller is promised an error within two seconds."""
+_ONCE_MORE: Any = {"retries": 1, "supported_errors": (ConnectionError, ReadOnlyError)}
+"""A broken connection is tried again at once (the server restarted), and so is one to a primary that is a replica now:
+what is tried again connects anew. One that does not answer is not, since the caller is promised an error within two
+seconds."""
+
+
+_AGAIN = (NoScriptError, ReadOnlyError)
+"""What a pipeline of commands brings back for those that are worth running once more, each by itself."""
 
 
 def _options(settings: LedgerSettings) -> dict[str, Any]:
@@ -139,10 +195,12 @@ class Ledger:
 
     def __init__(self, settings: LedgerSettings | None = None) -> None:
         settings = settings or LedgerSettings()
-        self._redis = redis.Redis.from_url(
-            settings.redis_url.get_secret_value(),
-            retry=Retry(NoBackoff(), **_ONCE_MORE),
-            **_options(settings),
+        self._redis = redis.Redis(
+            connection_pool=redis_address.pool(
+                settings.redis_url.get_secret_value(),
+                retry=Retry(NoBackoff(), **_ONCE_MORE),
+                **_options(settings),
+            )
         )
 
     def run(self, call: Call[T]) -> T:
@@ -162,7 +220,7 @@ class Ledger:
                 pipeline.execute_command(*call.command)
             replies = pipeline.execute(raise_on_error=False)
         return [
-            self._again(call) if isinstance(reply, NoScriptError) else _read(call, reply)
+            self._again(call) if isinstance(reply, _AGAIN) else _read(call, reply)
             for call, reply in zip(calls, replies, strict=True)
         ]
 
@@ -189,7 +247,7 @@ class Ledger:
             try:
                 connection.send_command("BLPOP", *lists, timeout_s)
                 reply = connection.read_response(timeout=timeout_s + 2)
-            except (ConnectionError, TimeoutError):
+            except (ConnectionError, TimeoutError, ResponseError):
                 connection.disconnect()
                 raise
             finally:
@@ -209,25 +267,37 @@ class Ledger:
             yield heard
 
     def close(self) -> None:
-        self._redis.close()
+        redis_address.close(self._redis.connection_pool)
 
 
 class AsyncLedger:
-    """The client that does not block; belongs to one event loop."""
+    """The client that does not block; belongs to one event loop. ``copies``: what its promises wait for."""
 
-    def __init__(self, settings: LedgerSettings | None = None, *, max_connections: int = 64) -> None:
+    def __init__(
+        self,
+        settings: LedgerSettings | None = None,
+        *,
+        max_connections: int = 64,
+        copies: Copies | None = None,
+    ) -> None:
         self.settings = settings or LedgerSettings()
-        self.redis = redis.asyncio.Redis.from_url(
-            self.settings.redis_url.get_secret_value(),
-            retry=redis.asyncio.retry.Retry(NoBackoff(), **_ONCE_MORE),
-            **_options(self.settings),
+        self.redis = redis.asyncio.Redis(
+            connection_pool=redis_address.async_pool(
+                self.settings.redis_url.get_secret_value(),
+                retry=redis.asyncio.retry.Retry(NoBackoff(), **_ONCE_MORE),
+                **_options(self.settings),
+            )
         )
         # More calls at once than this wait for their turn. (A pool with a limit refuses them, or, if it lets
         # them wait, takes twice as long for each.)
         self._turn = asyncio.Semaphore(max_connections)
+        self._copies = copies or Copies()
 
     async def run(self, call: Call[T]) -> T:
         """Run one call. Raises LedgerUnavailable or LedgerFull."""
+        if self._copies and call.promises:
+            (answer,) = await AsyncLedger.run_many(self, [call])
+            return cast(T, _raised(answer))
         with ledger_errors():
             async with self._turn:
                 reply = await self._execute(call)
@@ -241,22 +311,29 @@ class AsyncLedger:
 
     async def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """Run calls in one round trip; an answer may be a LedgerError, which is returned, not raised."""
+        replies = await self._pipelined(calls, [call.command for call in calls])
+        again = [i for i, reply in enumerate(replies) if isinstance(reply, _AGAIN)]
+        if again:
+            some = [calls[i] for i in again]
+            commands = [_as_script(call) if call.script else call.command for call in some]
+            for i, reply in zip(again, await self._pipelined(some, commands), strict=True):
+                replies[i] = reply
+        return [_read(call, reply) for call, reply in zip(calls, replies, strict=True)]
+
+    async def _pipelined(self, calls: Sequence[Call[Any]], commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """What Redis answers, errors included, once there are copies of what was promised."""
+        waits = bool(self._copies) and any(call.promises for call in calls)
         with ledger_errors():
             pipeline = self.redis.pipeline(transaction=False)
-            for call in calls:
-                pipeline.execute_command(*call.command)
+            for command in [*commands, self._copies.command] if waits else commands:
+                pipeline.execute_command(*command)
             async with self._turn:
                 replies = await pipeline.execute(raise_on_error=False)
-        return [
-            await self._again(call) if isinstance(reply, NoScriptError) else _read(call, reply)
-            for call, reply in zip(calls, replies, strict=True)
-        ]
-
-    async def _again(self, call: Call[T]) -> T | LedgerError:
-        try:
-            return await self.run(call)
-        except LedgerError as error:
-            return error
+        if waits:
+            copied = replies.pop()
+            if not any(isinstance(reply, ReadOnlyError) for reply in replies):
+                self._copies.check(copied)
+        return replies
 
     async def wait_any(self, lists: Sequence[str], timeout_s: float) -> bytes | None:
         """Wait for an item of one of these lists; None after ``timeout_s`` seconds. May be canceled."""
@@ -277,7 +354,7 @@ class AsyncLedger:
         return bytes(reply[1]) if reply else None
 
     async def close(self) -> None:
-        await self.redis.aclose()
+        await redis_address.aclose(self.redis.connection_pool)
 
 
 def _read(call: Call[T], reply: Any) -> T | LedgerError:
@@ -288,3 +365,9 @@ def _read(call: Call[T], reply: Any) -> T | LedgerError:
         except LedgerError as error:
             return error
     return call.parse(reply)
+
+
+def _raised(answer: Any) -> Any:
+    if isinstance(answer, LedgerError):
+        raise answer
+    return answer

@@ -15,8 +15,9 @@ import structlog
 from redis.exceptions import RedisError
 
 from callboard_shared.access import new_secret
+from callboard_shared.errors import LedgerError
 from callboard_shared.ledger import keys, verbs
-from callboard_shared.ledger.client import AsyncLedger
+from callboard_shared.ledger.client import AsyncLedger, ledger_errors
 
 log = structlog.get_logger(__name__)
 
@@ -83,18 +84,22 @@ class News:
     async def _listen(self) -> None:
         while True:
             try:
-                async with self._ledger.redis.pubsub() as pubsub:
-                    await pubsub.subscribe(keys.NEWS + self.name)
-                    while True:
-                        message = await pubsub.get_message(timeout=30)
-                        if message and message["type"] == "subscribe":
-                            self._wake_all()  # from here on nothing is missed; look at what was
-                        elif message:
-                            self._wake(message["data"].decode())
-            except (RedisError, OSError) as error:
-                log.warning("news.lost", reason=type(error).__name__)
+                with ledger_errors():
+                    await self._hear()
+            except (LedgerError, RedisError) as error:
+                log.warning("news.lost", reason=type(error.__cause__ or error).__name__)
                 self._wake_all()
                 await asyncio.sleep(0.5)
+
+    async def _hear(self) -> None:
+        async with self._ledger.redis.pubsub() as pubsub:
+            await pubsub.subscribe(keys.NEWS + self.name)
+            while True:
+                message = await pubsub.get_message(timeout=30)
+                if message and message["type"] == "subscribe":
+                    self._wake_all()  # from here on nothing is missed; look at what was
+                elif message:
+                    self._wake(message["data"].decode())
 
     def _wake(self, job_id: str) -> None:
         for bulletin in self._waiters.get(job_id, ()):

