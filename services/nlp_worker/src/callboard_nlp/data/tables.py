@@ -29,6 +29,9 @@ _LONGEST_FIELD = 16 * 1024 * 1024
 _PIECE = 1024 * 1024
 _BATCH = 1024
 
+_NO_JSON = (ValueError, RecursionError)
+"""What json raises: also for a number of thousands of digits, and for what is nested thousands of times."""
+
 Record = tuple[Any, ...]
 
 
@@ -183,7 +186,7 @@ def _json_lines(content: BinaryIO, columns: Sequence[str]) -> Iterator[tuple[int
         if line.strip():
             try:
                 yield number, json.loads(line)
-            except (json.JSONDecodeError, RecursionError) as error:
+            except _NO_JSON as error:
                 raise _bad_json(f"Line {number} is not valid JSON: {error}", columns) from None
 
 
@@ -199,7 +202,7 @@ def _array(content: BinaryIO, columns: Sequence[str]) -> Iterator[tuple[int, Any
             return
         try:
             value, end = decoder.raw_decode(text)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except _NO_JSON as error:
             # Perhaps its end is still to come. Twice as much each time, so that a long one is not tried for ever.
             more = _more(lines, max(_PIECE, len(text)))
             if not more or len(text) > _LONGEST_LINE:
@@ -234,7 +237,7 @@ def _parquet(content: BinaryIO) -> Any:
 
     try:
         return parquet.ParquetFile(content)
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError) as error:  # ValueError: names that are no UTF-8
         raise _bad_parquet(error) from None
 
 
@@ -250,7 +253,7 @@ def _of_parquet(content: BinaryIO, columns: Sequence[str]) -> Iterator[Record]:
     try:
         for batch in file.iter_batches(batch_size=_BATCH, columns=wanted):
             yield from zip(*(batch.column(name).to_pylist() for name in wanted), strict=True)
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:  # also times beyond year 9999
         raise _bad_parquet(error) from None
 
 
