@@ -253,7 +253,12 @@ def _of_parquet(content: BinaryIO, columns: Sequence[str]) -> Iterator[Record]:
     try:
         for batch in file.iter_batches(batch_size=_BATCH, columns=wanted):
             yield from zip(*(batch.column(name).to_pylist() for name in wanted), strict=True)
-    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:  # also times beyond year 9999
+    except (
+        pyarrow.ArrowException,
+        OSError,
+        ValueError,
+        OverflowError,
+    ) as error:  # also times beyond year 9999
         raise _bad_parquet(error) from None
 
 
