@@ -296,9 +296,8 @@ class AsyncLedger:
     async def run(self, call: Call[T]) -> T:
         """Run one call. Raises LedgerUnavailable or LedgerFull."""
         if self._copies and call.promises:
-            (answer,) = await AsyncLedger.run_many(
-                self, [call]
-            )  # not a subclass's: it is within its run already
+            # Not a subclass's run_many: what that adds, its run has added already.
+            (answer,) = await AsyncLedger.run_many(self, [call])
             return cast(T, _raised(answer))
         with ledger_errors():
             async with self._turn:
