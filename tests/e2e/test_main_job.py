@@ -90,8 +90,11 @@ def test_a_paraphrase_ranks_before_something_else(http: httpx.Client) -> None:
 
 
 def test_the_example_of_every_job_type_runs_as_it_stands(http: httpx.Client) -> None:
-    for job_type in http.get("/v1/job-types").json()["data"]:
-        job = run(http, job_type["name"], job_type["example"])
+    job_types = http.get("/v1/job-types").json()["data"]
+    examples = [{"type": job_type["name"], "input": job_type["example"]} for job_type in job_types]
+    jobs = http.post("/v1/jobs:batch", json={"jobs": examples}).json()["data"]
+    for job_type, submitted in zip(job_types, jobs, strict=True):
+        job = ended(http, submitted["id"], 240)
         assert job["status"] == "succeeded", job["error"]
         assert set(job["output"]) <= set(job_type["output_schema"]["properties"])
 

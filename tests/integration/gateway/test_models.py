@@ -154,7 +154,9 @@ async def test_a_batch_of_unknown_names_asks_the_ledger_no_more_than_one_of_them
     ledger, run_many = gateway.app.state.ledger, gateway.app.state.ledger.run_many
 
     async def counted(calls: Any) -> Any:
-        trips.append(len(calls))
+        task = asyncio.current_task()
+        if task is None or task.get_name() != "known models":  # which looks by itself every few seconds
+            trips.append(len(calls))
         return await run_many(calls)
 
     async def alone(call: Any) -> Any:
