@@ -61,7 +61,7 @@ class GatewaySettings(Settings):
     )
     submit_fsync: bool = Field(
         default=False,
-        description="A submission is answered 202 when it is on the ledger's disk, and on those replicas'.",
+        description="A submission is answered 202 when it is on the ledger's disk.",
     )
     default_expires_s: float | None = Field(
         default=86_400,

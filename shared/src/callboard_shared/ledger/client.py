@@ -92,38 +92,36 @@ def lua(
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """What a promise is to survive, and how long is waited for that: the loss of the primary, if replicas have it; of
-    power, if it is on the disks of the primary and these replicas."""
+    """What a promise is to survive, and how long is waited for that in all: the loss of the primary, if so many
+    replicas have it; of its power, if it is on its disk."""
 
     replicas: int = 0
     on_disk: bool = False
     timeout_ms: int = 1000
 
-    def __bool__(self) -> bool:
-        return self.on_disk or self.replicas > 0
-
     @property
-    def command(self) -> tuple[Any, ...]:
-        """For the connection that wrote: its answer comes when they have what was written, or when the time is up."""
-        if self.on_disk:
-            return ("WAITAOF", 1, self.replicas, self.timeout_ms)
-        return ("WAIT", self.replicas, self.timeout_ms)
+    def commands(self) -> list[tuple[Any, ...]]:
+        """For the connection that wrote: they are answered when that is so, or when the time is up."""
+        each_ms = self.timeout_ms // (2 if self.replicas and self.on_disk else 1)
+        # Not WAITAOF for the replicas too: with everysec they tell of their disks once a second.
+        wait = [("WAIT", self.replicas, each_ms)] if self.replicas else []
+        return [*wait, ("WAITAOF", 1, 0, each_ms)] if self.on_disk else [*wait]
 
-    def check(self, reply: Any) -> None:
+    def check(self, replies: Sequence[Any]) -> None:
         """Raises LedgerUnavailable if there are too few."""
-        if isinstance(reply, ResponseError):
-            raise LedgerUnavailable(
-                "This Redis cannot wait for copies as CALLBOARD_SUBMIT_REPLICAS and CALLBOARD_SUBMIT_FSYNC say; the "
-                f"latter takes a Redis 7.2, or a Valkey, with an append-only file. It says: {reply}",
-                retry_after_s=30,
-            )
-        on_disk, replicas = reply if self.on_disk else (1, reply)
-        if on_disk < 1 or replicas < self.replicas:
-            raise LedgerUnavailable(
-                "The ledger (Redis) has it, but not as many replicas or disks as it is to be safe on. Try again in a "
-                "moment under the same Idempotency-Key, since it may run all the same.",
-                retry_after_s=2,
-            )
+        for (command, wanted, *_), reply in zip(self.commands, replies, strict=True):
+            if isinstance(reply, ResponseError):
+                raise LedgerUnavailable(
+                    "This Redis cannot wait as CALLBOARD_SUBMIT_REPLICAS and CALLBOARD_SUBMIT_FSYNC ask for; the latter "
+                    f"takes a Redis 7.2, or a Valkey, with an append-only file. It says: {reply}",
+                    retry_after_s=30,
+                )
+            if (reply[0] if command == "WAITAOF" else reply) < wanted:
+                raise LedgerUnavailable(
+                    "The ledger (Redis) has it, but not as many replicas, or not its disk, as it is to be safe on. Try "
+                    "again in a moment under the same Idempotency-Key, since it may run all the same.",
+                    retry_after_s=2,
+                )
 
 
 @contextmanager
@@ -292,10 +290,11 @@ class AsyncLedger:
         # them wait, takes twice as long for each.)
         self._turn = asyncio.Semaphore(max_connections)
         self._copies = copies or Copies()
+        self._waits = self._copies.commands
 
     async def run(self, call: Call[T]) -> T:
         """Run one call. Raises LedgerUnavailable or LedgerFull."""
-        if self._copies and call.promises:
+        if self._waits and call.promises:
             # Not a subclass's run_many: what that adds, its run has added already.
             (answer,) = await AsyncLedger.run_many(self, [call])
             return cast(T, _raised(answer))
@@ -323,17 +322,16 @@ class AsyncLedger:
 
     async def _pipelined(self, calls: Sequence[Call[Any]], commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """What Redis answers, errors included, once there are copies of what was promised."""
-        waits = bool(self._copies) and any(call.promises for call in calls)
+        waits = self._waits if any(call.promises for call in calls) else []
         with ledger_errors():
             pipeline = self.redis.pipeline(transaction=False)
-            for command in [*commands, self._copies.command] if waits else commands:
+            for command in (*commands, *waits):
                 pipeline.execute_command(*command)
             async with self._turn:
                 replies = await pipeline.execute(raise_on_error=False)
-        if waits:
-            copied = replies.pop()
-            if not any(isinstance(reply, ReadOnlyError) for reply in replies):
-                self._copies.check(copied)
+        replies, copied = replies[: len(calls)], replies[len(calls) :]
+        if waits and not any(isinstance(reply, ReadOnlyError) for reply in replies):
+            self._copies.check(copied)
         return replies
 
     async def wait_any(self, lists: Sequence[str], timeout_s: float) -> bytes | None:
