@@ -112,7 +112,7 @@ class Copies:
         for (command, wanted, *_), reply in zip(self.commands, replies, strict=True):
             if isinstance(reply, ResponseError):
                 raise LedgerUnavailable(
-                    "This Redis cannot wait as CALLBOARD_SUBMIT_REPLICAS and CALLBOARD_SUBMIT_FSYNC ask for; the latter "
+                    "This Redis cannot wait as CALLBOARD_SUBMIT_REPLICAS and CALLBOARD_SUBMIT_FSYNC say; the latter "
                     f"takes a Redis 7.2, or a Valkey, with an append-only file. It says: {reply}",
                     retry_after_s=30,
                 )
