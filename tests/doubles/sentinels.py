@@ -99,11 +99,6 @@ class Watched:
         port = int(self.sentinels[0].client.execute_command("SENTINEL", "GET-PRIMARY-ADDR-BY-NAME", GROUP)[1])
         return next(server for server in self.servers if server.port == port)
 
-    @property
-    def replica(self) -> Server:
-        primary = self.primary
-        return next(server for server in self.servers if server is not primary)
-
     def copied(self) -> bool:
         """Whether the primary's replica has all that it has."""
         client = self.primary.client

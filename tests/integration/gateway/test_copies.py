@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -71,13 +72,23 @@ async def test_a_replica_that_lags_is_waited_for_and_then_it_is_503_until_it_has
 ) -> None:
     pipeline = {"steps": {"one": {"type": "system.echo", "input": {"value": 1}}}}
     async with speaking(primary, submit_replicas=1) as client:
+        conversation = (await client.post("/v1/conversations", json={})).json()["id"]
+        lines = {"file": ("jobs.jsonl", json.dumps(ECHO).encode())}
+        file = (await client.post("/v1/files", files=lines)).json()["id"]
         replica.freeze()
         try:
             for _ in range(2):  # the job is there by the second try, and still it is no promise
                 refused = await client.post("/v1/jobs", json=ECHO, headers=ORDER)
                 assert (refused.status_code, refused.json()["code"]) == (503, "ledger-unavailable")
                 assert "same Idempotency-Key" in refused.json()["detail"]
-            assert (await client.post("/v1/pipelines", json=pipeline)).status_code == 503
+            for path, body in (
+                ("/v1/jobs:batch", {"jobs": [ECHO, ECHO]}),
+                ("/v1/pipelines", pipeline),
+                ("/v1/batches", {"file_id": file}),
+                (f"/v1/conversations/{conversation}/messages", {"content": "Hello?"}),
+            ):
+                refused = await client.post(path, json=body)
+                assert (refused.status_code, refused.json()["code"]) == (503, "ledger-unavailable"), path
             assert (await client.get("/v1/jobs")).status_code == 200, "who only reads waits for nobody"
         finally:
             replica.thaw()

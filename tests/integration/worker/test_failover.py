@@ -78,10 +78,7 @@ class Users:
                 job = {"type": "system.echo", "input": {"value": number}, "max_attempts": 10}
                 while True:
                     answer = client.post("/v1/jobs", json=job, headers={"Idempotency-Key": f"order-{number}"})
-                    if answer.status_code in (
-                        200,
-                        202,
-                    ):  # 200: a try that was refused had been taken, and has run
+                    if answer.is_success:  # 202; 200 if a try that was refused had been taken, and has run
                         self.accepted.append(answer.json()["id"])
                         break
                     self.refused.add((answer.status_code, answer.json()["code"]))

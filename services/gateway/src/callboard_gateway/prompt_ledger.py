@@ -10,8 +10,9 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
-from callboard_shared.errors import LedgerError, LedgerUnavailable
+from callboard_shared.errors import LedgerError
 from callboard_shared.ledger import AsyncLedger, Call, Copies
+from callboard_shared.ledger.client import unavailable
 from callboard_shared.settings import LedgerSettings
 
 T = TypeVar("T")
@@ -62,7 +63,7 @@ class PromptLedger(AsyncLedger):
             return task.result()
         task.cancel()
         task.add_done_callback(_forget)
-        raise LedgerUnavailable("The ledger (Redis) does not answer. Try again in a moment.", retry_after_s=2)
+        raise unavailable()
 
 
 def _forget(task: asyncio.Task[Any]) -> None:

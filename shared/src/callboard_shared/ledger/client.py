@@ -136,14 +136,14 @@ def ledger_errors() -> Iterator[None]:
             retry_after_s=5,
         ) from error
     except (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OSError) as error:
-        raise _unavailable() from error
+        raise unavailable() from error
     except ResponseError as error:
         if str(error).startswith(_NOT_NOW):
-            raise _unavailable() from error
+            raise unavailable() from error
         raise
     except RuntimeError as error:
         if str(error).endswith(_CLOSED):
-            raise _unavailable() from error
+            raise unavailable() from error
         raise
 
 
@@ -155,7 +155,8 @@ _CLOSED = "the handler is closed"
 """What uvloop says of a write to a connection that has just been closed; redis-py passes it on as it is."""
 
 
-def _unavailable() -> LedgerUnavailable:
+def unavailable() -> LedgerUnavailable:
+    """What is said of a ledger that does not answer in time."""
     return LedgerUnavailable(
         "The ledger (Redis) does not answer. Try again in a moment; a submission under the same Idempotency-Key, "
         "since it may have been accepted all the same.",
@@ -330,7 +331,13 @@ class AsyncLedger:
             async with self._turn:
                 replies = await pipeline.execute(raise_on_error=False)
         replies, copied = replies[: len(calls)], replies[len(calls) :]
-        if waits and not any(isinstance(reply, ReadOnlyError) for reply in replies):
+        if any(isinstance(reply, ReadOnlyError) for reply in replies):
+            # As a command by itself does: what is tried again connects anew.
+            await self.redis.connection_pool.disconnect(inuse_connections=False)
+        if waits and any(
+            call.promises and not isinstance(reply, _AGAIN)
+            for call, reply in zip(calls, replies, strict=True)
+        ):
             self._copies.check(copied)
         return replies
 
