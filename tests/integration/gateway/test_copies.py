@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "doubles"))
 
-from sentinels import Server
+from own_valkey import Server
 
 from callboard_gateway.app import create_app
 from callboard_gateway.settings import GatewaySettings
@@ -46,7 +46,7 @@ def replica(primary: Server, tmp_path: Path) -> Iterator[Server]:
 async def speaking(primary: Server, **settings: int) -> AsyncIterator[httpx.AsyncClient]:
     app = create_app(
         GatewaySettings(admin_key=SecretStr(ADMIN_KEY), **settings),  # type: ignore[arg-type]
-        ledger_settings=LedgerSettings(redis_url=SecretStr(f"redis://127.0.0.1:{primary.port}/0")),
+        ledger_settings=LedgerSettings(redis_url=SecretStr(primary.url)),
     )
     async with (
         app.router.lifespan_context(app),

